@@ -1,0 +1,62 @@
+"""What a payload uses up: one sample, and the summary of all of them. Pure data in prmon's terms and units."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One look at all processes of one payload.
+
+    `at` is epoch s; memory in kB; I/O in bytes and CPU in s, both counted since the payload's start and with the
+    share of processes that have ended. `pss_kb` repeats the last measured value when this look did not walk the pages.
+    """
+
+    at: float
+    wall_s: float = 0.0
+    vmem_kb: int = 0
+    pss_kb: int = 0
+    rss_kb: int = 0
+    swap_kb: int = 0
+    rchar: int = 0
+    wchar: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+    user_s: float = 0.0
+    system_s: float = 0.0
+    processes: int = 0
+    threads: int = 0
+    open_files: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The summary of a payload: maxima and means of the memory (kB), totals of CPU (s) and I/O (bytes).
+
+    Means are weighted by time. `oom_kills` counts what the kernel ended for lack of memory in the payload's cgroup.
+    """
+
+    wall_s: float = 0.0
+    samples: int = 0
+    user_s: float = 0.0
+    system_s: float = 0.0
+    max_vmem_kb: int = 0
+    max_pss_kb: int = 0
+    max_rss_kb: int = 0
+    max_swap_kb: int = 0
+    avg_vmem_kb: int = 0
+    avg_pss_kb: int = 0
+    avg_rss_kb: int = 0
+    avg_swap_kb: int = 0
+    rchar: int = 0
+    wchar: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+    max_processes: int = 0
+    max_threads: int = 0
+    max_open_files: int = 0
+    oom_kills: int = 0
+
+    @property
+    def cpu_s(self) -> float:
+        """User and system time of all processes in s."""
+        return self.user_s + self.system_s

@@ -1,0 +1,57 @@
+"""The room of job sources: where jobs come from and who hears of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from pilot.core.update import Answer, JobUpdate
+
+
+class Capacity(msgspec.Struct, frozen=True):
+    """What the pilot has room for now. Memory and disk in MB; `seconds_left` None means no known end."""
+
+    jobs: int
+    cores: int = 0
+    memory_mb: int = 0
+    disk_mb: int = 0
+    gpus: int = 0
+    seconds_left: int | None = None
+
+
+class Acquired(msgspec.Struct, frozen=True):
+    """The answer to a request for jobs.
+
+    `jobs` are descriptions with the keys of protocol.md section 2, JSON-typed, as received. `finished` says that
+    this source will never have more (a list of files that is used up). `wait_s` is the source's wish, if any, for
+    the time until the next request.
+    """
+
+    jobs: tuple[dict[str, Any], ...] = ()
+    finished: bool = False
+    wait_s: float | None = None
+
+
+class Source(Protocol):
+    """Gives jobs and hears of them.
+
+    Threads: `acquire` is called from one thread and `report` and `status` from another, at the same time; each of
+    them never concurrently with itself. `close` is called once, last, from any thread.
+    Errors: all raise `pilot.core.errors.PilotError` only; one with `retry` is tried again later by the caller
+    (a source neither sleeps nor repeats), any other ends the asking.
+    Idempotence: `report` may be called again with an update whose answer was lost.
+    """
+
+    def acquire(self, capacity: Capacity) -> Acquired:
+        """Ask for up to `capacity.jobs` jobs. A job that is returned is owned by this pilot from then on."""
+
+    def report(self, updates: Sequence[JobUpdate]) -> Sequence[Answer]:
+        """Tell the server; one answer for each update, in order. Several updates go in bulk where that exists."""
+
+    def status(self, job_ids: Sequence[int]) -> dict[int, str]:
+        """The server's word on each job (`running`, `finished`, ...; unknown jobs are absent)."""
+
+    def close(self) -> None:
+        """Let go of connections and files; safe to call twice."""
