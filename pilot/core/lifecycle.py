@@ -104,9 +104,7 @@ def decide(job: Job, event: Event) -> tuple[Job, Order]:
     if isinstance(event, Stop):
         return _stop(job, event)
     if event.phase is not job.phase or job.phase is Phase.DONE:
-        raise ImpossibleMove(
-            f"job {job.key} is {job.phase}, error {job.error}: a reply from {event.phase} came"
-        )
+        raise ImpossibleMove(f"job {job.key} is {job.phase}, error {job.error}: a reply from {event.phase} came")
     if job.phase is Phase.REPORTING:
         if event.failure is not None:
             return job, Order.REPORT
