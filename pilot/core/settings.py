@@ -1,0 +1,72 @@
+"""What a pilot is told: every setting once, with its meaning, its unit and its default.
+
+The command line, the environment and the configuration files are read in `cli/`; everybody else gets this object.
+A field's `help` is what `--help` and the documentation show; `env` is the variable that may set it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+def setting(default: Any, help: str, *, env: str = "", choices: tuple[str, ...] = ()) -> Any:
+    """A field of `Settings` with what a person needs to know of it."""
+    return field(default=default, metadata={"help": help, "env": env, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of `pilot run`. Times in s, sizes in MB, paths as text."""
+
+    source: str = setting(
+        "panda", "where jobs come from", env="PILOT_SOURCE", choices=("panda", "harvester", "local", "dummy")
+    )
+    url: str = setting("", "base URL of the job server", env="PILOT_URL")
+    dialect: str = setting("auto", "the server's dialect", env="PILOT_DIALECT", choices=("auto", "v1", "classic"))
+    queue: str = setting("local", "PanDA queue", env="PILOT_QUEUE")
+    label: str = setting("managed", "which jobs to ask for (prodSourceLabel)", env="PILOT_JOB_LABEL")
+    jobs: int = setting(0, "end after this many jobs (0: no limit)", env="PILOT_JOBS")
+    slots: str = setting("1", "jobs at once: a number, or auto to fill the node", env="PILOT_SLOTS")
+    workdir: str = setting(".", "where the job directories and the PilotDB live", env="PILOT_WORKDIR")
+    db: str = setting("", "the PilotDB's file (default: pilot.db in the work directory)", env="PILOT_DB")
+    cleanup: str = setting(
+        "records",
+        "what is left of a job's directory: everything (none), the records and logs (records), nothing (all)",
+        env="PILOT_CLEANUP",
+        choices=("none", "records", "all"),
+    )
+    input_dir: str = setting("", "a directory that holds input files by LFN", env="PILOT_INPUT_DIR")
+    output_dir: str = setting("", "a directory that takes output files by LFN", env="PILOT_OUTPUT_DIR")
+    stage_in_mode: str = setting(
+        "auto",
+        "how local inputs come: link when on this machine (auto), or always this way",
+        env="PILOT_STAGE_IN_MODE",
+        choices=("auto", "symlink", "hardlink", "copy", "move"),
+    )
+    lifetime: int = setting(324_000, "the pilot ends after this many seconds", env="PANDAPILOT_LIFETIME")
+    grace: float = setting(30.0, "seconds from a signal to stop until the pilot's end", env="PILOT_GRACE")
+    kill_after: float = setting(5.0, "seconds between SIGTERM and SIGKILL to a payload", env="PILOT_KILL_AFTER")
+    heartbeat: float = setting(1800.0, "seconds between two heartbeats of a job", env="PILOT_HEARTBEAT")
+    debug_heartbeat: float = setting(60.0, "the same for a job in debug mode", env="PILOT_DEBUG_HEARTBEAT")
+    monitor_interval: float = setting(1.0, "seconds between two looks at a payload", env="PILOT_MONITOR_INTERVAL")
+    wait: float = setting(60.0, "seconds until jobs are asked for again when there were none", env="PILOT_WAIT")
+    getjob_requests: int = setting(
+        0, "end after this many requests in a row that brought no job (0: keep asking)", env="PILOT_GETJOB_REQUESTS"
+    )
+    getjob_failures: int = setting(
+        0, "end after this many failed requests in a row (0: keep trying)", env="PILOT_GETJOB_FAILURES"
+    )
+    reruns: int = setting(2, "how often a payload may be run again after the pilot died beside it", env="PILOT_RERUNS")
+    staging_threads: int = setting(2, "files of how many jobs are moved at once", env="PILOT_STAGING_THREADS")
+    cacert: str = setting("", "file with the certificates that the server's is checked against", env="PILOT_CACERT")
+    capath: str = setting("", "directory with such certificates", env="X509_CERT_DIR")
+    proxy: str = setting("", "X.509 proxy or certificate with key (PEM)", env="X509_USER_PROXY")
+    token_file: str = setting("", "file with an OIDC token", env="PANDA_AUTH_TOKEN")
+    token_origin: str = setting("", "the virtual organisation that the token belongs to", env="PANDA_AUTH_ORIGIN")
+    http_timeout: float = setting(120.0, "seconds until a request to the server is given up", env="PILOT_HTTP_TIMEOUT")
+
+
+def setting_names() -> list[str]:
+    """The names of all settings, in the order of their declaration."""
+    return [f.name for f in fields(Settings)]
