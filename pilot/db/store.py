@@ -136,8 +136,8 @@ class Store:
         error = _text(job.error) if job.error else None
         with self.transaction():
             self._write(
-                "UPDATE jobs SET phase=?, stopping=?, error_code=?, error=?, exit_code=?, outcome=?, facts=?, updated=?,"
-                " ended=? WHERE key=?",
+                "UPDATE jobs SET phase=?, stopping=?, error_code=?, error=?, exit_code=?, outcome=?, facts=?,"
+                " updated=?, ended=? WHERE key=?",
                 (
                     job.phase,
                     job.stopping,

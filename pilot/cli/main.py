@@ -1,0 +1,82 @@
+"""The command `pilot`: a table of subcommands, each imported only when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+
+import click
+
+from pilot import __version__
+from pilot.core.errors import PilotError
+
+#: name -> (module with a click command called `command`, one line of help)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("pilot.cli.demo", "see real jobs run: server, inputs, pilot and report in one go"),
+    "run": ("pilot.cli.run", "the agent: take jobs, run them, report them"),
+    "serve": ("pilot.cli.serve", "the embedded job server"),
+    "submit": ("pilot.cli.submit", "give job descriptions to the embedded server"),
+    "status": ("pilot.cli.status", "what is running now, and what has run"),
+    "show": ("pilot.cli.show", "all that is known of one job"),
+    "tail": ("pilot.cli.tail", "the end of the log that a job is writing to"),
+}
+
+
+class Lazy(click.Group):
+    """Imports a subcommand's module when the subcommand is called, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, 1)
+            ctx.fail(f"there is no command {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help) for name, (_, help) in COMMANDS.items()])
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="pilot")
+def cli() -> None:
+    """A pilot job agent: takes jobs from a job server, brings their data, runs and watches them, and reports."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; exit 2 with one line for a wrong one, 65 with one line for a failed pilot."""
+    try:
+        code = cli.main(args=argv, prog_name="pilot", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        click.echo(f"pilot: {_one_line(error)}", err=True)
+        sys.exit(error.exit_code)
+    except PilotError as error:
+        click.echo(f"pilot: {error}", err=True)
+        sys.exit(65)
+    except BrokenPipeError:
+        sys.exit(141)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(error: click.ClickException) -> str:
+    text = " ".join(error.format_message().split())
+    if isinstance(error, click.NoSuchOption) and not error.possibilities and error.ctx is not None:
+        known = [o for p in error.ctx.command.params for o in p.opts if o.startswith("--")]
+        near = difflib.get_close_matches(error.option_name, known, 1, cutoff=0.4)
+        if near:
+            return f"{text.rstrip('.')}; did you mean {near[0]!r}?"
+    return text
