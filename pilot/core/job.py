@@ -12,7 +12,8 @@ class InputFile(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `size` is in bytes, None when the catalogue does not tell it. `checksum` is as the catalogue holds it
     (`ad:0a1b2c3d`, `md:...`, a bare adler32, or empty). `path` is where the file already lies, if known
-    (a local path or a URL). `archive` marks `zip://` inputs that are to be unpacked.
+    (a local path or a URL). `archive` marks `zip://` inputs that are to be unpacked. `storage_id` and
+    `path_convention` are the object store's number and rule of an input that events wrote (protocol.md 4.5).
     """
 
     lfn: str
@@ -25,6 +26,8 @@ class InputFile(msgspec.Struct, frozen=True, omit_defaults=True):
     token: str = ""
     path: str = ""
     archive: bool = False
+    storage_id: int | None = None
+    path_convention: int | None = None
 
 
 class OutputFile(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -55,7 +58,9 @@ class JobDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the server asks for: the attributes of protocol.md section 2 under their plain names.
 
     Memory and disk are in MB, times in s. `raw` is the description as it was received, without secrets;
-    keys that nobody here knows are kept there.
+    keys that nobody here knows are kept there. `direct_access` says that the job itself would read its inputs
+    remotely; `access_mode` (`copy`, `direct`) is the user's wish, which wins. `alt_stageout` None: the queue decides.
+    `zip_map` names the members of each archive. `event_tokens` are the storage tokens of event outputs.
     """
 
     job_id: int
@@ -97,12 +102,35 @@ class JobDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     postprocess: Step | None = None
     queue_overlay: dict[str, Any] = {}
     storage_overlay: dict[str, Any] = {}
+    zip_map: dict[str, tuple[str, ...]] = {}
+    user_platform: str = ""
+    processing_type: str = ""
+    definition_id: int | None = None
+    request_id: int | None = None
+    priority: int = 0
+    user: str = ""
+    nucleus: str = ""
+    alt_stageout: bool | None = None
+    log_to_objectstore: bool = False
+    events_by_position: bool = False
+    virtual_placement: bool = False
+    merging_on_site: bool = False
+    event_tokens: tuple[str, ...] = ()
+    zip_per_mb: int = 0
+    checkpoint_url: str = ""
+    scheduler_ip: str = ""
+    session_ip: str = ""
     raw: dict[str, Any] = {}
 
     @property
     def key(self) -> str:
         """The name of this attempt in directories, tables and messages: `<PandaID>.<attemptNr>`."""
         return f"{self.job_id}.{self.attempt}"
+
+    @property
+    def by_user(self) -> bool:
+        """Whether it is an analysis job: its transformation is a script to be downloaded."""
+        return self.transformation.startswith(("http://", "https://"))
 
     @property
     def all_outputs(self) -> tuple[OutputFile, ...]:

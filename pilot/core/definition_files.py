@@ -1,0 +1,144 @@
+"""The files of a job description: comma-separated lists that belong together by position (protocol.md 2.2)."""
+
+from __future__ import annotations
+
+import re
+
+from pilot.core.errors import BadOutputFileName, ConversionFailure, FileExists, NotSameLength
+from pilot.core.fields import Fields
+from pilot.core.job import InputFile, OutputFile
+from pilot.core.lfn import PATTERN_MARK, check_lfn, check_pattern
+
+_ARCHIVE = "zip://"
+_STORAGE = re.compile(r"(\d+)(?:/(\d+))?")
+
+
+def read_inputs(fields: Fields) -> tuple[InputFile, ...]:
+    """The inputs in order; an LFN that comes twice in one scope is one input."""
+    names = fields.names("inFiles")
+    lists = {
+        key: _parallel(fields, key, "inFiles", len(names))
+        for key in (
+            *("scopeIn", "GUID", "fsize", "checksum", "realDatasetsIn", "ddmEndPointIn", "prodDBlockToken"),
+            "inFilePaths",
+        )
+    }
+    found: dict[str, InputFile] = {}
+    for at, name in enumerate(names):
+        file = _input(name, {key: values[at] for key, values in lists.items()})
+        known = found.setdefault(file.lfn, file)
+        if known.scope != file.scope:
+            raise FileExists(f"inFiles: {file.lfn!r} comes from the scopes {known.scope!r} and {file.scope!r}")
+    return tuple(found.values())
+
+
+def _input(name: str, values: dict[str, str]) -> InputFile:
+    path = values["inFilePaths"]
+    archive = name.startswith(_ARCHIVE)
+    lfn = name.removeprefix(_ARCHIVE)
+    if "://" in lfn:
+        path, lfn = path or lfn, lfn.rpartition("/")[2]
+    token = values["prodDBlockToken"]
+    storage = _STORAGE.fullmatch(token)
+    return InputFile(
+        lfn=check_lfn("inFiles", lfn),
+        scope=values["scopeIn"],
+        guid=values["GUID"],
+        size=_size(lfn, values["fsize"]),
+        checksum=values["checksum"],
+        dataset=values["realDatasetsIn"],
+        rse=values["ddmEndPointIn"],
+        token=token,
+        path=path,
+        archive=archive,
+        storage_id=int(storage[1]) if storage else None,
+        path_convention=int(storage[2]) if storage and storage[2] else None,
+    )
+
+
+def _size(lfn: str, text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise ConversionFailure(f"fsize of {lfn!r} is {text!r}, expected bytes as digits: correct it in the list")
+    return int(text)
+
+
+def read_outputs(fields: Fields) -> tuple[OutputFile, ...]:
+    """The declared outputs in order, without the log."""
+    return tuple(file for file in _declared(fields) if file.lfn != fields.text("logFile"))
+
+
+def log_file(fields: Fields) -> OutputFile | None:
+    """The log archive, if one is wanted; where it is not in `outFiles` only its name, scope and GUID are known."""
+    log = fields.text("logFile")
+    if not log:
+        return None
+    declared = _declared(fields)
+    bare = OutputFile(log, scope=fields.text("scopeLog"), guid=fields.text("logGUID"))
+    return next((file for file in declared if file.lfn == log), bare)
+
+
+def _declared(fields: Fields) -> list[OutputFile]:
+    """Every entry of `outFiles`, the log among them."""
+    names, log = fields.names("outFiles"), fields.text("logFile")
+    # Names first: a slip in one of them is told as such, not as the lengths that follow from it.
+    patterns = [check_pattern("outFiles", name) for name in names]
+    for name, pattern in zip(names, patterns, strict=True):
+        _ = pattern or check_lfn("outFiles", name)
+    if log:
+        check_lfn("logFile", log)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise BadOutputFileName(f"outFiles: {twice[0]!r} is named twice; every output needs a name of its own")
+    many = len(names)
+    scopes = _scopes(fields, names, log)
+    datasets = _parallel(fields, "realDatasets", "outFiles", many)
+    rses = _parallel(fields, "ddmEndPointOut", "outFiles", many)
+    storages = _parallel(fields, "fileDestinationSE", "outFiles", many)
+    tokens = _parallel(fields, "destinationDBlockToken", "outFiles", many)
+    optional = set(fields.names("allowNoOutput"))
+    return [
+        OutputFile(
+            lfn=name,
+            scope=scopes[at],
+            guid=fields.text("logGUID") if name == log else "",
+            dataset=datasets[at],
+            rse=rses[at] or storages[at],
+            token=tokens[at],
+            optional=name in optional or name.removeprefix(PATTERN_MARK) in optional,
+            pattern=patterns[at],
+        )
+        for at, name in enumerate(names)
+    ]
+
+
+def _scopes(fields: Fields, names: list[str], log: str) -> list[str]:
+    """`scopeOut` is parallel to the outputs without the log; `scopeLog` goes in at the log's place."""
+    scopes = fields.names("scopeOut")
+    if log in names and len(scopes) == len(names) - 1:
+        return [*scopes[: names.index(log)], fields.text("scopeLog"), *scopes[names.index(log) :]]
+    if log in names and not scopes:
+        return [fields.text("scopeLog") if name == log else "" for name in names]
+    return _parallel(fields, "scopeOut", "outFiles", len(names))
+
+
+def read_write_to_file(fields: Fields) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """`name:lfn,lfn^name2:lfn` as pairs of a name and its files."""
+    pairs = []
+    for item in filter(None, fields.text("writeToFile").split("^")):
+        name, colon, files = item.partition(":")
+        if not colon:
+            raise ConversionFailure(f"writeToFile: {item[:80]!r} has no ':' between a name and its files")
+        lfns = tuple(check_lfn("writeToFile", lfn.strip()) for lfn in files.split(",") if lfn.strip())
+        pairs.append((check_lfn("writeToFile", name.strip()), lfns))
+    return tuple(pairs)
+
+
+def _parallel(fields: Fields, key: str, to: str, many: int) -> list[str]:
+    """A list with one entry for each of `to`. A list that is not there at all means: nothing known of any."""
+    entries = fields.names(key)
+    if not entries or (len(entries) != many and not any(entries)):
+        return [""] * many
+    if len(entries) != many:
+        raise NotSameLength(f"{key} has {len(entries)} entries, {to} has {many}: the lists must go by position")
+    return entries
