@@ -1,0 +1,55 @@
+"""The pilot's own log: lines for people on stderr, and for each job the lines about it in its `pilot.log`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+
+
+class _Utc(logging.Formatter):
+    converter = time.gmtime
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+
+def to_stderr(level: str) -> None:
+    """Write the pilot's log to stderr from `level` (`debug`, `info`, `warning`, `error`) on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Utc(_FORMAT))
+    root = logging.getLogger("pilot")
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    root.propagate = False
+
+
+class JobLog:
+    """The log of one job: goes to `<directory>/pilot.log` and, named by the job, to the pilot's log."""
+
+    def __init__(self, key: str, directory: Path) -> None:
+        self._logger = logging.Logger(f"pilot.job.{key}", logging.DEBUG)
+        self._logger.parent = logging.getLogger("pilot")
+        self._key = key
+        try:
+            self._handler: logging.Handler = logging.FileHandler(directory / "pilot.log", delay=True, encoding="utf-8")
+        except OSError:
+            self._handler = logging.NullHandler()
+        self._handler.setFormatter(_Utc(_FORMAT))
+        self._handler.handleError = lambda record: None  # type: ignore[method-assign] # a full disk costs log lines only
+        self._logger.addHandler(self._handler)
+
+    def info(self, message: str) -> None:
+        """Note what happened."""
+        self._logger.info("job %s: %s", self._key, message)
+
+    def error(self, message: str) -> None:
+        """Note what went wrong."""
+        self._logger.error("job %s: %s", self._key, message)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._logger.removeHandler(self._handler)
+        self._handler.close()
