@@ -11,7 +11,7 @@ _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
 class _Utc(logging.Formatter):
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 

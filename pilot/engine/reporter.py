@@ -1,0 +1,104 @@
+"""The outbox: what the server must hear is a row before it is a request, and is said again until it was heard."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+
+from pilot.core.errors import CommunicationFailure, PilotError
+from pilot.core.update import Answer, JobUpdate
+from pilot.db.store import OpenMessage, Store
+from pilot.lib.loop import Loop, Timer
+from pilot.lib.worker import Worker
+from pilot.plugins.sources.base import Source
+
+_log = logging.getLogger("pilot.report")
+_FIRST_WAIT_S, _LONGEST_WAIT_S, _BULK = 1.0, 120.0, 100
+
+
+class Reporter:
+    """Sends the open messages of the PilotDB, in bulk, one request at a time, in a thread of its own.
+
+    A final report is never dropped and never overtaken; of a job's other messages only the newest is sent.
+    A failed request is repeated after a wait that doubles up to two minutes, with jitter.
+    """
+
+    def __init__(
+        self, store: Store, source: Source, loop: Loop, on_answer: Callable[[JobUpdate, Answer], None]
+    ) -> None:
+        self._store, self._source, self._loop, self._on_answer = store, source, loop, on_answer
+        self._worker = Worker("report")
+        self._in_flight: frozenset[int] = frozenset()
+        self._failures = 0
+        self._timer: Timer | None = None
+        self.last_success = 0.0
+
+    @property
+    def in_flight(self) -> frozenset[int]:
+        """The messages that are being sent now."""
+        return self._in_flight
+
+    def poke(self) -> None:
+        """Send what is open, unless a request is under way or the server is being given a rest."""
+        if self._in_flight or self._timer is not None:
+            return
+        batch = self._next_batch()
+        if not batch:
+            return
+        self._in_flight = frozenset(m.id for m in batch)
+        self._store.tried([m.id for m in batch])
+        updates = [m.update for m in batch]
+
+        def done(answers: Sequence[Answer] | None, error: PilotError | None) -> None:
+            self._loop.post(lambda: self._heard(batch, answers, error))
+
+        self._worker.submit(lambda: self._source.report(updates), done)
+
+    def hasten(self) -> None:
+        """Try at once, whatever the wait was going to be."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.poke()
+
+    def close(self, seconds: float) -> None:
+        """Stop sending; wait a little for the request that is under way."""
+        self._worker.close(seconds)
+
+    def _next_batch(self) -> list[OpenMessage]:
+        newest: dict[str, OpenMessage] = {}
+        for message in self._store.open_messages():
+            known = newest.get(message.update.key)
+            if known is not None and known.update.state.final:
+                self._store.drop_message(message.id, "came after the final report")
+                continue
+            if known is not None:
+                self._store.drop_message(known.id, "overtaken")
+            newest[message.update.key] = message
+        return list(newest.values())[:_BULK]
+
+    def _heard(self, batch: list[OpenMessage], answers: Sequence[Answer] | None, error: PilotError | None) -> None:
+        self._in_flight = frozenset()
+        if answers is None or len(answers) != len(batch):
+            self._rest(error or CommunicationFailure("the server answered too few updates"))
+            return
+        again = None
+        with self._store.transaction():
+            for message, answer in zip(batch, answers, strict=True):
+                self._store.answered(message.id, answer)
+                if not answer.accepted and answer.retry:
+                    again = CommunicationFailure(answer.why)
+        for message, answer in zip(batch, answers, strict=True):
+            self._on_answer(message.update, answer)
+        if again is not None:
+            self._rest(again)
+            return
+        self._failures = 0
+        self.poke()
+
+    def _rest(self, error: PilotError) -> None:
+        self._failures += 1
+        wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** min(self._failures - 1, 10)) * random.uniform(0.5, 1.0)
+        _log.warning("the server was not reached (try %d), again in %.1f s: %s", self._failures, wait, error)
+        self._timer = self._loop.after(wait, self.hasten)
