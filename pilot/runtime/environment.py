@@ -1,0 +1,126 @@
+"""The payload's environment, built from nothing: what the pilot itself has in its own never gets there by chance.
+
+Order, later wins: the few names let through from the pilot's environment, the queue's `environ`, the job's variables
+(protocol.md section 10), what the caller adds.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from pilot.core.job import JobDefinition
+
+#: Names (or `PREFIX*`) that describe the machine and its user, and nothing of the pilot.
+PASSED_ON = (
+    "PATH",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "HOSTNAME",
+    "X509_CERT_DIR",
+    "X509_VOMS_DIR",
+)
+#: The path of a machine whose environment tells none.
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What a job's environment depends on besides its definition.
+
+    `workdir` is the job's directory as the payload sees it; `home` and `tmp` default to it. `cores`, `memory_mb`
+    and `gpus` are what was granted (`gpus` None: nobody accounts for them). `environ` is the queue's, `queue` and
+    `site` its names. `keep` are further names (or `PREFIX*`) let through from the pilot's environment; `add` is
+    put last.
+    """
+
+    workdir: str
+    cores: int = 1
+    memory_mb: int = 0
+    gpus: tuple[str, ...] | None = None
+    home: str = ""
+    tmp: str = ""
+    queue: str = ""
+    site: str = ""
+    environ: dict[str, str] = {}
+    keep: tuple[str, ...] = ()
+    add: dict[str, str] = {}
+
+
+def payload_environment(base: Mapping[str, str], job: JobDefinition, around: Surroundings) -> dict[str, str]:
+    """The whole environment of a payload. `base` is the pilot's own, given so that nothing here reads it."""
+    return {
+        **passed_on(base, (*PASSED_ON, *around.keep)),
+        **around.environ,
+        **job_variables(job, around),
+        **around.add,
+    }
+
+
+def passed_on(base: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Those variables of the pilot that `names` let through, and a PATH without the pilot's own environment."""
+    wanted = tuple(names)
+    kept = {key: value for key, value in base.items() if any(fnmatchcase(key, name) for name in wanted)}
+    return {**kept, "PATH": _outside(base.get("PATH", ""), base.get("VIRTUAL_ENV", ""))}
+
+
+def job_variables(job: JobDefinition, around: Surroundings) -> dict[str, str]:
+    """What a payload may ask its environment about itself."""
+    home = around.home or around.workdir
+    variables = {
+        "TZ": "UTC",
+        "HOME": home,
+        "TMPDIR": around.tmp or around.workdir,
+        "PWD": around.workdir,
+        "PandaID": str(job.job_id),
+        "PanDA_AttemptNr": str(job.attempt),
+        "ATHENA_PROC_NUMBER": str(around.cores),
+        "ATHENA_CORE_NUMBER": str(around.cores),
+        "PILOT_JOB": job.key,
+        "PILOT_WORKDIR": around.workdir,
+        "PILOT_CORES": str(around.cores),
+    }
+    optional = {
+        "PanDA_TaskID": job.task_id,
+        "PANDA_RESOURCE": around.queue,
+        "PILOT_QUEUE": around.queue,
+        "PILOT_SITE": around.site,
+        "PILOT_MEMORY_MB": around.memory_mb,
+    }
+    variables.update({name: str(value) for name, value in optional.items() if value})
+    if around.gpus is not None:
+        visible = ",".join(around.gpus)
+        variables.update(CUDA_VISIBLE_DEVICES=visible, ROCR_VISIBLE_DEVICES=visible)
+    return variables
+
+
+def parse_environ(text: str) -> dict[str, str]:
+    """The queue's `environ` (`A=1 B=2`, `export A=1; B="x y"`) as variables. Raises ValueError naming a bad piece."""
+    import shlex
+
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=";,")
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    variables: dict[str, str] = {}
+    for piece in lexer:
+        if piece == "export" or not piece.strip(";,"):
+            continue
+        name, equals, value = piece.partition("=")
+        if not equals or not name.replace("_", "a").isalnum() or name[0].isdigit():
+            raise ValueError(f"environ: {piece!r} is not NAME=value")
+        variables[name] = value
+    return variables
+
+
+def _outside(path: str, virtual_env: str) -> str:
+    """The search path without the directories of a Python virtual environment."""
+    if not virtual_env:
+        return path or DEFAULT_PATH
+    inner = os.path.join(virtual_env, "")
+    return ":".join(part for part in path.split(":") if not os.path.join(part, "").startswith(inner)) or DEFAULT_PATH
