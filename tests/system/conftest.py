@@ -1,0 +1,63 @@
+"""The real servers as session fixtures, named as in `services/registry.py`: each gives its endpoint, a dict.
+
+A server starts when the first selected test asks for it and stops when the last session that uses it ends. With
+CI=true what is missing is installed and a server that does not start fails the test; elsewhere the test is skipped and
+says why.
+PILOT_SERVICES=FOLDER chooses where they live."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.system.services import lifecycle
+from tests.system.services.ground import Endpoint, ServiceFailed, prepared
+
+Use = Callable[[str], Endpoint]
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Use]:
+    """Starts a service by its name and gives its endpoint."""
+    ground = prepared()
+    holder = lifecycle.Holder(ground)
+    in_ci = os.environ.get("CI") == "true"
+
+    def use(name: str) -> Endpoint:
+        try:
+            if not in_ci:
+                _no_download(name)
+            else:
+                lifecycle.install(ground, [name])
+            return lifecycle.up(ground, [name], holder)[name]
+        except ServiceFailed as fault:
+            if in_ci:
+                pytest.fail(str(fault), pytrace=False)
+            pytest.skip(str(fault))
+
+    yield use
+    holder.release()
+
+
+def _no_download(name: str) -> None:
+    """A developer's machine gets no packages that nobody asked for."""
+    if os.geteuid() != 0:
+        raise ServiceFailed("the servers of the system tests are started by root only")
+    if missing := lifecycle.missing_packages([name]):
+        raise ServiceFailed(f"{name} needs {' '.join(missing)}: `python -m tests.system.services install` brings them")
+
+
+def _endpoint(name: str) -> Callable[[Use], Endpoint]:
+    @pytest.fixture(scope="session", name=name)
+    def endpoint(service: Use) -> Endpoint:
+        return service(name)
+
+    return endpoint
+
+
+pki = _endpoint("pki")
+oidc = _endpoint("oidc")
+xrootd = _endpoint("xrootd")
+xrootd_tls = _endpoint("xrootd_tls")
+webdav = _endpoint("webdav")
+s3 = _endpoint("s3")

@@ -1,0 +1,10 @@
+"""The services by name, and the module that makes each."""
+
+SERVICES = {
+    "pki": "pki",
+    "oidc": "oidc",
+    "xrootd": "xrootd",
+    "xrootd_tls": "xrootd_tls",
+    "webdav": "webdav",
+    "s3": "s3",
+}

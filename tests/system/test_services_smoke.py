@@ -1,0 +1,161 @@
+"""Each real server does one round trip, so that the other system tests can trust it."""
+
+import json
+import os
+import ssl
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.services.tokens import minted
+
+CONTENT = b"some bytes that travel\n" * 4096
+ADLER32 = f"{zlib.adler32(CONTENT):08x}"
+
+
+def run(*words: str | Path, env: Mapping[str, str] | None = None, stdin: str = "", rc: int = 0) -> str:
+    done = subprocess.run(
+        [str(word) for word in words],
+        env={**os.environ, **(env or {})},
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == rc, f"{words[0]} gave {done.returncode}\n{done.stdout[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.dat"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def status_of(url: str, pki: dict[str, Any], *, headers: Mapping[str, str] | None = None, cert: str = "",
+              key: str = "", data: bytes | None = None) -> int:  # fmt: skip
+    context = ssl.create_default_context(cafile=pki["ca"])
+    if cert:
+        context.load_cert_chain(cert, key)
+    request = urllib.request.Request(url, data, dict(headers or {}), method="PUT" if data is not None else "GET")
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+    try:
+        with opener.open(request, timeout=20) as answer:
+            answer.read()
+            return int(answer.status)
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        return refusal.code
+
+
+def test_xrootd_stores_a_file_tells_its_checksum_and_gives_it_back(
+    xrootd: dict[str, Any], source: Path, tmp_path: Path
+) -> None:
+    run("xrdcp", source, f"{xrootd['root']}/dir/smoke.dat", env=xrootd["env"])
+    told = run("xrdfs", f"127.0.0.1:{xrootd['port']}", "query", "checksum", "/data/dir/smoke.dat", env=xrootd["env"])
+    assert told.split() == ["adler32", ADLER32]
+    run("xrdcp", f"{xrootd['root']}/dir/smoke.dat", tmp_path / "back", env=xrootd["env"])
+    assert (tmp_path / "back").read_bytes() == CONTENT
+    with urllib.request.urlopen(f"{xrootd['http']}/dir/smoke.dat", timeout=20) as answer:
+        assert answer.read() == CONTENT
+    assert (Path(xrootd["folder"]) / "dir" / "smoke.dat").stat().st_size == len(CONTENT)
+
+
+def test_xrootd_with_tls_wants_a_proxy_or_a_token(
+    xrootd_tls: dict[str, Any], pki: dict[str, Any], source: Path, tmp_path: Path
+) -> None:
+    url = f"{xrootd_tls['roots']}/smoke-%s.dat"
+    for way in ("proxy", "token"):
+        env = {**xrootd_tls["env"], **xrootd_tls[f"env_{way}"]}
+        run("xrdcp", source, url % way, env=env)
+        run("xrdcp", url % way, tmp_path / way, env=env)
+        assert (tmp_path / way).read_bytes() == CONTENT
+    run("xrdcp", source, url % "none", env={**xrootd_tls["env"], "X509_USER_PROXY": str(tmp_path / "none")}, rc=51)
+
+
+def test_xrootd_speaks_https_with_proxy_voms_proxy_and_token(
+    xrootd_tls: dict[str, Any], pki: dict[str, Any], oidc: dict[str, Any]
+) -> None:
+    url = f"{xrootd_tls['https']}/https.dat"
+    reader, expired = minted(oidc, "storage.read:/"), minted(oidc, lifetime_s=-60)
+    for proxy in (pki["proxy"], pki["voms_proxy"]):
+        assert status_of(url, pki, cert=proxy, key=proxy, data=CONTENT) in (200, 201)
+    token = Path(oidc["token_file"]).read_text()
+    assert status_of(url, pki, headers={"Authorization": f"Bearer {token}"}, data=CONTENT) in (200, 201)
+    assert status_of(url, pki, headers={"Authorization": f"Bearer {reader}"}) == 200
+    assert status_of(url, pki, headers={"Authorization": f"Bearer {reader}"}, data=CONTENT) == 403
+    assert status_of(url, pki, headers={"Authorization": f"Bearer {expired}"}) == 403
+    assert status_of(url, pki) == 403
+
+
+def test_the_issuer_gives_a_token_for_client_credentials(oidc: dict[str, Any], pki: dict[str, Any]) -> None:
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": oidc["client_id"],
+        "client_secret": oidc["client_secret"],
+        "scope": "storage.read:/",
+    }
+    context = ssl.create_default_context(cafile=pki["ca"])
+    asked = urllib.request.urlopen(
+        oidc["token_endpoint"], urllib.parse.urlencode(form).encode(), timeout=20, context=context
+    )
+    with asked as answer:
+        assert json.load(answer)["scope"] == "storage.read:/"
+
+
+def test_the_voms_proxy_carries_its_role(pki: dict[str, Any]) -> None:
+    env = {"X509_CERT_DIR": pki["certificates"], "X509_VOMS_DIR": pki["vomsdir"]}
+    assert f"attribute : {pki['fqan']}" in run("voms-proxy-info", "-all", "-file", pki["voms_proxy"], env=env)
+
+
+def test_webdav_takes_a_file_and_guards_its_private_part(webdav: dict[str, Any], pki: dict[str, Any]) -> None:
+    assert status_of(f"{webdav['url']}/new/smoke.dat", pki, data=CONTENT) == 201
+    assert status_of(f"{webdav['url']}/new/smoke.dat", pki) == 200
+    assert (Path(webdav["folder"]) / "new" / "smoke.dat").read_bytes() == CONTENT
+    private = f"{webdav['private']}/smoke.dat"
+    assert status_of(private, pki, data=CONTENT) == 403
+    assert status_of(private, pki, data=CONTENT, cert=webdav["cert"], key=webdav["key"]) == 201
+    assert status_of(f"{webdav['failing']}/x", pki) == 503
+
+
+def s3_client(endpoint: Mapping[str, Any], **replaced: str) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint["endpoint"],
+        region_name=endpoint["region"],
+        aws_access_key_id=endpoint["access_key"],
+        aws_secret_access_key=replaced.get("secret_key", endpoint["secret_key"]),
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
+    )
+
+
+def round_trip_by_s3(endpoint: Mapping[str, Any], source: Path, back: Path) -> None:
+    from boto3.s3.transfer import TransferConfig
+
+    client = s3_client(endpoint)
+    client.upload_file(str(source), endpoint["bucket"], "dir/smoke.dat")
+    client.download_file(endpoint["bucket"], "dir/smoke.dat", str(back))
+    assert back.read_bytes() == CONTENT
+    source.write_bytes(bytes(12 << 20))
+    parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    client.upload_file(str(source), endpoint["bucket"], "large", Config=parts)
+    assert client.head_object(Bucket=endpoint["bucket"], Key="large")["ContentLength"] == 12 << 20
+    stranger = s3_client(endpoint, secret_key="wrong" * 8)
+    with pytest.raises(stranger.exceptions.ClientError, match=r"SignatureDoesNotMatch|Forbidden|403"):
+        stranger.head_object(Bucket=endpoint["bucket"], Key="large")
+
+
+def test_rclone_serves_s3_and_refuses_a_wrong_key(s3: dict[str, Any], source: Path, tmp_path: Path) -> None:
+    round_trip_by_s3(s3, source, tmp_path / "back")
