@@ -92,7 +92,8 @@ def test_xrootd_speaks_https_with_proxy_voms_proxy_and_token(
     token = Path(oidc["token_file"]).read_text()
     assert status_of(url, pki, headers={"Authorization": f"Bearer {token}"}, data=CONTENT) in (200, 201)
     assert status_of(url, pki, headers={"Authorization": f"Bearer {reader}"}) == 200
-    assert status_of(url, pki, headers={"Authorization": f"Bearer {reader}"}, data=CONTENT) == 403
+    # Without a body: the server answers and closes before it has read one, and the answer may be lost with it.
+    assert status_of(url, pki, headers={"Authorization": f"Bearer {reader}"}, data=b"") == 403
     assert status_of(url, pki, headers={"Authorization": f"Bearer {expired}"}) == 403
     assert status_of(url, pki) == 403
 
@@ -122,7 +123,7 @@ def test_webdav_takes_a_file_and_guards_its_private_part(webdav: dict[str, Any],
     assert status_of(f"{webdav['url']}/new/smoke.dat", pki) == 200
     assert (Path(webdav["folder"]) / "new" / "smoke.dat").read_bytes() == CONTENT
     private = f"{webdav['private']}/smoke.dat"
-    assert status_of(private, pki, data=CONTENT) == 403
+    assert status_of(private, pki, data=b"") == 403
     assert status_of(private, pki, data=CONTENT, cert=webdav["cert"], key=webdav["key"]) == 201
     assert status_of(f"{webdav['failing']}/x", pki) == 503
 
