@@ -9,6 +9,7 @@ import sqlite3
 import time
 
 from pilot.core.errors import FileHandlingFailure
+from pilot.db.ranges import SCHEMA as EVENT_RANGES
 
 _FIRST = """
 CREATE TABLE pilots (
@@ -54,6 +55,7 @@ CREATE INDEX processes_alive ON processes(id) WHERE ended IS NULL;
 
 MIGRATIONS: list[tuple[str, str]] = [
     ("0001_first", _FIRST),
+    ("0002_event_ranges", EVENT_RANGES),
 ]
 
 

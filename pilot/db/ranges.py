@@ -1,0 +1,153 @@
+"""Event ranges and their archives in the PilotDB: a connection of its own, for the thread that keeps the ledgers.
+
+One `write` is one transaction, whatever it holds: ten thousand ranges cost a few tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from pilot.core.errors import FileHandlingFailure, NoLocalSpace
+from pilot.core.ranges import EventRange
+from pilot.core.rangestate import ArchiveState, RangeState, Row, Said, StoredArchive
+
+SCHEMA = """
+CREATE TABLE event_ranges (
+  key TEXT NOT NULL, n INTEGER NOT NULL, id TEXT NOT NULL, file INTEGER NOT NULL, start_event INTEGER NOT NULL,
+  last_event INTEGER NOT NULL, extra TEXT, state INTEGER NOT NULL, tries INTEGER NOT NULL, archive INTEGER,
+  output TEXT, cpu_s REAL, wall_s REAL, failure TEXT, fatal INTEGER, PRIMARY KEY (key, n)
+) WITHOUT ROWID;
+CREATE TABLE event_files (
+  key TEXT NOT NULL, file INTEGER NOT NULL, lfn TEXT NOT NULL, guid TEXT NOT NULL, scope TEXT NOT NULL,
+  path TEXT NOT NULL, PRIMARY KEY (key, file)
+) WITHOUT ROWID;
+CREATE TABLE event_archives (
+  key TEXT NOT NULL, archive INTEGER NOT NULL, lfn TEXT NOT NULL, path TEXT NOT NULL, state TEXT NOT NULL,
+  size INTEGER NOT NULL, adler32 TEXT NOT NULL, events INTEGER NOT NULL, rse TEXT NOT NULL, storage_id TEXT NOT NULL,
+  surl TEXT NOT NULL, PRIMARY KEY (key, archive)
+) WITHOUT ROWID;
+"""
+
+_INSERT = "INSERT INTO event_ranges VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_UPDATE = (
+    "UPDATE event_ranges SET state=?, tries=?, archive=?, output=?, cpu_s=?, wall_s=?, failure=?, fatal=?"
+    " WHERE key=? AND n=?"
+)
+_SELECT = (
+    "SELECT n, id, lfn, guid, scope, path, start_event, last_event, extra, state, tries, archive, output, cpu_s,"
+    " wall_s, failure, fatal FROM event_ranges JOIN event_files USING (key, file) WHERE key = ? ORDER BY n"
+)
+
+
+class RangeStore:
+    """Writes and finds the ledgers of all jobs of one pilot. Used by one thread.
+
+    Errors: `NoLocalSpace` when the disk is full, `FileHandlingFailure` for everything else that sqlite says.
+    The file must have been brought up to date by `pilot.db.store.Store` before.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = str(path)
+        self._files: dict[str, dict[tuple[str, str, str, str], int]] = {}
+        with self._translated():
+            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=30.0)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+
+    def close(self) -> None:
+        """Close the connection; safe to call twice."""
+        self._db.close()
+
+    def write(self, key: str, rows: Sequence[Row], archives: Iterable[StoredArchive] = ()) -> None:
+        """Write new ranges, what became of older ones, and archives, all or nothing."""
+        with self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                new = [self._new(key, row, row.range) for row in rows if row.range is not None]
+                self._db.executemany(_INSERT, new)
+                self._db.executemany(_UPDATE, [(*_changing(row), key, row.n) for row in rows if row.range is None])
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO event_archives VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                    [(key, *msgspec.structs.astuple(archive)) for archive in archives],
+                )
+            except BaseException:
+                self._files.pop(key, None)
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def ranges(self, key: str) -> Iterator[Row]:
+        """The job's ranges, in the order of their numbers."""
+        with self._translated():
+            for n, id, lfn, guid, scope, path, start, last, extra, state, tries, archive, *said in self._db.execute(
+                _SELECT, (key,)
+            ):
+                item = EventRange(id, lfn, start, last, guid, scope, path, msgspec.json.decode(extra) if extra else {})
+                yield Row(n, RangeState(state), tries, -1 if archive is None else archive, _said(*said), item)
+
+    def archives(self, key: str) -> list[StoredArchive]:
+        """The job's archives, in the order of their numbers."""
+        with self._translated():
+            rows = self._db.execute(
+                "SELECT archive, lfn, path, state, size, adler32, events, rse, storage_id, surl FROM event_archives"
+                " WHERE key = ? ORDER BY archive",
+                (key,),
+            ).fetchall()
+        return [StoredArchive(n, lfn, path, ArchiveState(state), *rest) for n, lfn, path, state, *rest in rows]
+
+    def counts(self, key: str) -> dict[RangeState, int]:
+        """How many of the job's ranges are in which state."""
+        with self._translated():
+            rows = self._db.execute("SELECT state, count(*) FROM event_ranges WHERE key = ? GROUP BY state", (key,))
+            return {RangeState(state): count for state, count in rows}
+
+    def _new(self, key: str, row: Row, item: EventRange) -> tuple[object, ...]:
+        file = self._file(key, (item.lfn, item.guid, item.scope, item.path))
+        extra = msgspec.json.encode(item.extra).decode() if item.extra else None
+        first = (key, row.n, item.id, file, item.start_event, item.last_event, extra)
+        return first + _changing(row)
+
+    def _file(self, key: str, place: tuple[str, str, str, str]) -> int:
+        """The number of the input file; a new one is written in the transaction that needs it."""
+        known = self._files.get(key)
+        if known is None:
+            found = self._db.execute("SELECT lfn, guid, scope, path, file FROM event_files WHERE key = ?", (key,))
+            known = self._files[key] = {(lfn, guid, scope, path): file for lfn, guid, scope, path, file in found}
+        file = known.get(place)
+        if file is None:
+            file = known[place] = len(known)
+            self._db.execute("INSERT INTO event_files VALUES (?,?,?,?,?,?)", (key, file, *place))
+        return file
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if "full" in str(error) or "disk I/O" in str(error):
+                raise NoLocalSpace(f"the PilotDB {self.path} could not be written: {error}") from error
+            raise FileHandlingFailure(f"the PilotDB {self.path}: {error}") from error
+
+
+def _changing(row: Row) -> tuple[object, ...]:
+    archive = None if row.archive < 0 else row.archive
+    said = row.said
+    if said is None:
+        return (int(row.state), row.tries, archive, None, None, None, None, None)
+    return (int(row.state), row.tries, archive, said.output or None, said.cpu_s, said.wall_s) + (
+        (said.failure, said.fatal) if said.failure else (None, None)
+    )
+
+
+def _said(
+    output: str | None, cpu_s: float | None, wall_s: float | None, failure: str | None, fatal: int | None
+) -> Said | None:
+    if output is None and cpu_s is None and wall_s is None and failure is None:
+        return None
+    return Said(output or "", cpu_s, wall_s, failure or "", bool(fatal))
