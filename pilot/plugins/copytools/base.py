@@ -1,0 +1,206 @@
+"""The room of copy tools: how one file, or a list of files over one connection, gets from one place to another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from typing import ClassVar, NoReturn, Protocol
+
+import msgspec
+
+from pilot.core.staging import ToolSettings
+from pilot.core.transfer import Checksum, Direction
+from pilot.lib.cancel import Cancel
+
+
+class Fault(StrEnum):
+    """What a tool found wrong. The staging engine knows which error number that is and whether to try again."""
+
+    MISSING = "missing"  #: the source does not exist
+    DENIED = "denied"  #: the source may not be read
+    REFUSED = "refused"  #: the target may not be written
+    NO_SPACE = "no space"  #: the target is full
+    EXISTS = "exists"  #: the target exists and may not be replaced
+    NO_DIRECTORY = "no directory"  #: the target's directory cannot be made
+    CORRUPT = "corrupt"  #: size or checksum are not the expected ones
+    CUT = "cut"  #: the source gave fewer or more bytes than it announced
+    TIMEOUT = "timeout"  #: the time limit has passed
+    STALLED = "stalled"  #: not a byte moved for too long
+    NETWORK = "network"  #: no connection
+    SERVICE = "service"  #: the server failed (5xx, internal error)
+    CREDENTIAL = "credential"  #: no credential was found, or it cannot be read
+    EXPIRED = "expired"  #: the credential has run out
+    UNSUPPORTED = "unsupported"  #: the tool cannot do this at all
+    NO_TOOL = "no tool"  #: the software behind the tool is not installed
+    CANCELLED = "cancelled"  #: the caller asked to stop
+    BROKEN = "broken"  #: anything else
+
+
+class ToolError(Exception):
+    """A fault of one file, with a line for a person. Never carries a secret."""
+
+    def __init__(self, fault: Fault, detail: str = "") -> None:
+        super().__init__(f"{fault}: {detail}" if detail else str(fault))
+        self.fault = fault
+        self.detail = detail
+
+
+class Move(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One file to move. An end that is local is an absolute path, a remote one a URL.
+
+    `size` and `checksums` are what the file must have, as far as known. `kinds` are the checksums that are wanted
+    of it. `resume` says that a local target may hold the beginning of the file.
+    """
+
+    source: str
+    target: str
+    lfn: str = ""
+    scope: str = ""
+    guid: str = ""
+    dataset: str = ""
+    rse: str = ""
+    token: str = ""
+    direction: Direction = Direction.OTHER
+    size: int | None = None
+    checksums: tuple[Checksum, ...] = ()
+    kinds: tuple[str, ...] = ()
+    resume: bool = False
+    overwrite: bool = True
+    fsync: bool = False
+
+
+class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one `Move`. `checksums` (kind -> hex) are of the bytes that passed through the tool.
+
+    `target` is set if the file lies elsewhere than asked for.
+    """
+
+    size: int = 0
+    checksums: dict[str, str] = {}
+    checksum_seconds: float = 0.0
+    target: str = ""
+    fault: Fault | None = None
+    detail: str = ""
+
+
+class Found(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a storage tells of a file: size in bytes, None if it does not say, and the checksums that it knows."""
+
+    size: int | None = None
+    checksums: dict[str, str] = {}
+    directory: bool = False
+
+
+class Ability(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a tool can do, as data: nobody probes.
+
+    `hashes`: it reports the checksums of a `Move` from the pass that moves it; else the engine reads the local end.
+    `lands`: it puts a local target whole under its final name itself; else the engine gives it a temporary name.
+    `parallel`: how many calls at once pay for many files of one host. `batch`: how many files one call may take.
+    `large`: files from this size on are worth a thread of their own.
+    `third_party`: it moves between two remote places.
+    """
+
+    get: bool = True
+    put: bool = True
+    third_party: bool = False
+    hashes: bool = False
+    lands: bool = False
+    resumes: bool = False
+    removes: bool = True
+    parallel: int = 1
+    batch: int = 1000
+    large: int = 64 << 20
+
+
+class Watch:
+    """What a running tool tells of its progress, and where it hears that it must stop.
+
+    A tool calls `begin` for each file, and `moved` whenever bytes have passed. A tool that blocks elsewhere (a child
+    process, a socket) asks `cancel.calling(...)` to be woken, and keeps to `seconds_left`.
+    """
+
+    def __init__(
+        self,
+        cancel: Cancel,
+        limit_s: Callable[[int | None], float],
+        stall_s: float,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
+        self.cancel = cancel
+        self.stall_s = stall_s
+        self._limit_s = limit_s
+        self._on_bytes = on_bytes
+        self._end = float("inf")
+
+    def begin(self, move: Move) -> None:
+        """The next file starts now. Raises `ToolError` when the work has been cancelled."""
+        self.check()
+        self._end = time.monotonic() + self._limit_s(move.size)
+
+    def moved(self, count: int) -> None:
+        """So many more bytes have passed. Raises `ToolError` when cancelled or out of time."""
+        if self._on_bytes:
+            self._on_bytes(count)
+        self.check()
+        if time.monotonic() > self._end:
+            self.late()
+
+    def check(self) -> None:
+        """Raise `ToolError` when the work has been cancelled."""
+        if self.cancel.is_set():
+            raise ToolError(Fault.CANCELLED)
+
+    def late(self) -> NoReturn:
+        """The file's time is over."""
+        raise ToolError(Fault.TIMEOUT, "the time limit of the file has passed")
+
+    @property
+    def seconds_left(self) -> float:
+        """What is left of the present file's time; never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+
+class CopyTool(Protocol):
+    """Moves files; no retry, no choice of source, no policy on checksums, no progress bars.
+
+    Made once per pilot with `ToolSettings`; keeps connections. Threads: every method may be called from several
+    threads at once, up to `ability.parallel`; `close` comes last. Making one is cheap: imports and connections
+    happen with the first call.
+    """
+
+    ability: ClassVar[Ability]
+
+    def __init__(self, settings: ToolSettings) -> None: ...
+
+    def move(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
+        """Move the files in order and yield one `Moved` for each, in the same order, as soon as it is settled.
+
+        A file that fails is yielded with its `fault` and the next one begins. Only when nothing more can work (no
+        connection, no tool, cancelled) may a `ToolError` be raised: it stands for all files not yet yielded.
+        On return a local target is complete or holds what arrived; a remote target is complete or absent.
+        Moving the same file again replaces the target.
+        """
+
+    def stat(self, url: str) -> Found:
+        """What the storage tells of a file. Raises `ToolError`, `Fault.MISSING` if there is none."""
+
+    def remove(self, url: str, recursive: bool = False) -> None:
+        """Delete a file, or with `recursive` a directory and all in it. What is not there is fine."""
+
+    def make_directory(self, url: str) -> None:
+        """Make a directory with those above it. One that exists is fine."""
+
+    def close(self) -> None:
+        """Let go of connections; safe to call twice."""
+
+
+class LocalOnly:
+    """For tools that know nothing but local files: what every one of them says of the rest."""
+
+    def __init__(self, settings: ToolSettings) -> None:
+        self.settings = settings
+
+    def close(self) -> None:
+        """Nothing is held."""

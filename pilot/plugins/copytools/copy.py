@@ -1,0 +1,65 @@
+"""Copies local files, hashed in the pass that copies."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from pilot.lib.checksum import Hasher
+from pilot.lib.files import BLOCK, copy_stream
+from pilot.plugins.copytools.base import Ability, Fault, Move, Moved, ToolError, Watch
+from pilot.plugins.copytools.local import LocalTool, source_fault, target_fault
+
+#: A pipe as source must be refused, not waited for: hence O_NONBLOCK, which plain files ignore.
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Copy(LocalTool):
+    """Local file to local file. Permission bits go with the file, as far as the umask lets them."""
+
+    ability: ClassVar[Ability] = Ability(hashes=True, parallel=2)
+
+    def move(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
+        """Copy one after the other, all through one buffer."""
+        buffer = bytearray(BLOCK)
+        for move in moves:
+            try:
+                watch.begin(move)
+                moved = _copy(move, watch, buffer)
+            except ToolError as error:
+                if error.fault is Fault.CANCELLED:
+                    raise
+                moved = Moved(fault=error.fault, detail=error.detail)
+            yield moved
+
+
+def _copy(move: Move, watch: Watch, buffer: bytearray) -> Moved:
+    try:
+        source = os.open(move.source, _READ)
+    except OSError as error:
+        raise source_fault(error, move.source) from error
+    try:
+        mode = os.fstat(source).st_mode
+        if not stat.S_ISREG(mode):
+            raise ToolError(Fault.UNSUPPORTED, f"{move.source} is not a plain file")
+        return _copy_to(source, mode & 0o777, move, watch, buffer)
+    finally:
+        os.close(source)
+
+
+def _copy_to(source: int, mode: int, move: Move, watch: Watch, buffer: bytearray) -> Moved:
+    hasher = Hasher(move.kinds)
+    try:
+        target = os.open(move.target, _WRITE, mode | 0o200)
+        try:
+            size = copy_stream(source, target, hasher, watch.moved, buffer)
+            if move.fsync:
+                os.fsync(target)
+        finally:
+            os.close(target)
+    except OSError as error:
+        raise target_fault(error, move.target) from error
+    return Moved(size=size, checksums=hasher.values(), checksum_seconds=hasher.seconds)

@@ -1,0 +1,79 @@
+"""What all tools for local files share: errors of the system as faults, and the questions other than moving."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+
+from pilot.core.staging import ToolSettings
+from pilot.lib.files import discard, is_full, local_path
+from pilot.plugins.copytools.base import Fault, Found, ToolError
+
+
+def source_fault(error: OSError, path: str) -> ToolError:
+    """The fault of a source that could not be opened or read."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return ToolError(Fault.MISSING, path)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ToolError(Fault.DENIED, f"{path}: {error.strerror}")
+    return ToolError(Fault.BROKEN, f"{path}: {error.strerror}")
+
+
+def target_fault(error: OSError, path: str) -> ToolError:
+    """The fault of a target that could not be written."""
+    if is_full(error):
+        return ToolError(Fault.NO_SPACE, f"{path}: {error.strerror}")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ToolError(Fault.REFUSED, f"{path}: {error.strerror}")
+    if error.errno == errno.EEXIST:
+        return ToolError(Fault.EXISTS, path)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+        return ToolError(Fault.NO_DIRECTORY, f"{path}: {error.strerror}")
+    return ToolError(Fault.BROKEN, f"{path}: {error.strerror}")
+
+
+def path_of(url: str) -> str:
+    """The local path of a URL. Raises `ToolError` for one that is not local."""
+    path = local_path(url)
+    if path is None:
+        raise ToolError(Fault.UNSUPPORTED, f"{url} is not a local file")
+    return path
+
+
+class LocalTool:
+    """The part of a copy tool for local files that is not moving."""
+
+    def __init__(self, settings: ToolSettings) -> None:
+        self.settings = settings
+
+    def stat(self, url: str) -> Found:
+        """Size and kind of a local path."""
+        path = path_of(url)
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            raise source_fault(error, path) from error
+        return Found(size=found.st_size, directory=(found.st_mode & 0o170000) == 0o040000)
+
+    def remove(self, url: str, recursive: bool = False) -> None:
+        """Delete a file or, with `recursive`, a tree; links are removed, not followed."""
+        path = path_of(url)
+        try:
+            if recursive and os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                discard(path)
+        except OSError as error:
+            raise target_fault(error, path) from error
+
+    def make_directory(self, url: str) -> None:
+        """Make a directory and those above it."""
+        path = path_of(url)
+        try:
+            os.makedirs(path, exist_ok=True)
+        except OSError as error:
+            raise target_fault(error, path) from error
+
+    def close(self) -> None:
+        """Nothing is held."""

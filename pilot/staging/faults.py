@@ -1,0 +1,94 @@
+"""What a tool's fault means: the error number it is reported with, whether to try again, and whose side it is on."""
+
+from __future__ import annotations
+
+from pilot.core.errors import (
+    CertificateHasExpired,
+    ChecksumNotSupported,
+    Failure,
+    FileExists,
+    GetAdMismatch,
+    GetMd5Mismatch,
+    MakeDirectory,
+    MiddlewareImportFailure,
+    MissingCredentials,
+    MissingInputFile,
+    MissingOutputFile,
+    NoLocalSpace,
+    NoRemoteSpace,
+    NoSuchFile,
+    PilotError,
+    PutAdMismatch,
+    PutMd5Mismatch,
+    StageInAuthenticationFailure,
+    StageInFailed,
+    StageInTimeout,
+    StageOutAuthenticationFailure,
+    StageOutFailed,
+    StageOutTimeout,
+    StorageServiceNotAvailable,
+    UnreachableNetwork,
+)
+from pilot.core.transfer import Direction
+from pilot.plugins.copytools.base import Fault
+
+#: A later try may find things changed.
+TRANSIENT = frozenset({Fault.TIMEOUT, Fault.STALLED, Fault.NETWORK, Fault.SERVICE, Fault.CUT, Fault.BROKEN})
+#: Another source would not help.
+_TARGET_SIDE = frozenset({Fault.REFUSED, Fault.NO_SPACE, Fault.EXISTS, Fault.NO_DIRECTORY, Fault.CANCELLED})
+
+_INWARD: dict[Fault, type[PilotError]] = {
+    Fault.MISSING: MissingInputFile,
+    Fault.DENIED: StageInAuthenticationFailure,
+    Fault.REFUSED: StageInFailed,
+    Fault.CORRUPT: GetAdMismatch,
+    Fault.TIMEOUT: StageInTimeout,
+    Fault.STALLED: StageInTimeout,
+}
+_OUTWARD: dict[Fault, type[PilotError]] = {
+    Fault.MISSING: MissingOutputFile,
+    Fault.DENIED: StageOutFailed,
+    Fault.REFUSED: StageOutAuthenticationFailure,
+    Fault.CORRUPT: PutAdMismatch,
+    Fault.TIMEOUT: StageOutTimeout,
+    Fault.STALLED: StageOutTimeout,
+}
+_EITHER: dict[Fault, type[PilotError]] = {
+    Fault.MISSING: NoSuchFile,
+    Fault.EXISTS: FileExists,
+    Fault.NO_DIRECTORY: MakeDirectory,
+    Fault.NETWORK: UnreachableNetwork,
+    Fault.SERVICE: StorageServiceNotAvailable,
+    Fault.CREDENTIAL: MissingCredentials,
+    Fault.EXPIRED: CertificateHasExpired,
+    Fault.UNSUPPORTED: StageInFailed,
+    Fault.NO_TOOL: MiddlewareImportFailure,
+}
+
+
+def ends_all(fault: Fault) -> bool:
+    """Whether no other source can help, since the fault lies with the target or the caller."""
+    return fault in _TARGET_SIDE
+
+
+def failure_of(fault: Fault, detail: str, direction: Direction, local_target: bool, kind: str = "") -> Failure:
+    """The fault as the error that is kept and reported. `kind` is the checksum kind that did not fit, if any."""
+    error = _class_of(fault, direction, local_target, kind)(detail or str(fault)).failure()
+    retry = fault in TRANSIENT
+    if error.retry == retry:
+        return error
+    return Failure(error.code, error.name, error.message, error.owner, retry, error.causes)
+
+
+def _class_of(fault: Fault, direction: Direction, local_target: bool, kind: str) -> type[PilotError]:
+    outward = direction is Direction.OUT or (direction is Direction.OTHER and not local_target)
+    if fault is Fault.NO_SPACE:
+        return NoLocalSpace if local_target and not outward else NoRemoteSpace
+    if fault is Fault.CORRUPT and kind == "md5":
+        return PutMd5Mismatch if outward else GetMd5Mismatch
+    if fault is Fault.MISSING and direction is Direction.OTHER:
+        return NoSuchFile
+    if fault is Fault.UNSUPPORTED and "checksum" in kind:
+        return ChecksumNotSupported
+    general = StageOutFailed if outward else StageInFailed
+    return (_OUTWARD if outward else _INWARD).get(fault) or _EITHER.get(fault) or general

@@ -1,0 +1,63 @@
+"""Which files go together over one connection, and how many such lanes pay. Pure but for asking a tool's ability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pilot.core.staging import StagingSettings
+from pilot.staging.attempt import Try
+from pilot.staging.toolbox import Toolbox, host_of
+from pilot.staging.work import Work
+
+#: So many small files are worth a lane of their own.
+_FILES_PER_LANE = 16
+
+
+class Lane:
+    """Files for one tool and one pair of hosts, moved one after the other. `works` shrinks as they are told of."""
+
+    __slots__ = ("alone", "host", "key", "tool", "works")
+
+    def __init__(self, tool: str, host: str, key: str, works: list[Work]) -> None:
+        self.tool = tool
+        self.host = host
+        self.key = key
+        self.works = dict(enumerate(works))
+        self.alone = len(works) == 1 and works[0].alone
+
+    def tries(self, settings: StagingSettings) -> list[Try]:
+        """What the lane is going to try now."""
+        tries = []
+        for key, work in self.works.items():
+            source = work.next_source(settings.max_attempts)
+            if source is not None:
+                tries.append(Try(work.transfer, source, work.target, settings.checksums, key))
+        return tries
+
+
+def lanes_of(named: Sequence[tuple[Work, str, str]], toolbox: Toolbox, settings: StagingSettings) -> list[Lane]:
+    """Group works, given with the name of their tool and their source URL, by tool and hosts, and cut into lanes.
+
+    A work whose group has failed before goes alone.
+    """
+    groups: dict[tuple[str, str, str, int], list[Work]] = {}
+    for work, tool, source in named:
+        single = work.index + 1 if work.alone else 0
+        groups.setdefault((tool, host_of(source), host_of(work.target.url), single), []).append(work)
+    lanes: list[Lane] = []
+    for (tool, source_host, target_host, _), works in groups.items():
+        ability = toolbox.tool(tool).ability
+        host = source_host or target_host
+        count = _lane_count(works, ability.parallel, ability.large, settings)
+        size = max(1, min(ability.batch, -(-len(works) // count)))
+        lanes += [Lane(tool, host, f"{tool} {host}", works[i : i + size]) for i in range(0, len(works), size)]
+    return lanes
+
+
+def _lane_count(works: Sequence[Work], parallel: int, large: int, settings: StagingSettings) -> int:
+    """How many lanes pay: one for every large file, one for every few small ones, within the limits."""
+    most = min(parallel, settings.host_limit, settings.threads or parallel, len(works))
+    if most <= 1:
+        return 1
+    big = sum(1 for work in works if (work.transfer.size or 0) >= large)
+    return max(1, min(most, big + (len(works) - big) // _FILES_PER_LANE))

@@ -1,0 +1,24 @@
+"""Where a file lies on a deterministic storage."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import quote
+
+
+def deterministic_path(scope: str, lfn: str) -> str:
+    """`scope/parts/ab/cd/lfn`, the hex pairs from md5("scope:lfn") (protocol.md 8.3)."""
+    mark = hashlib.md5(f"{scope}:{lfn}".encode(), usedforsecurity=False).hexdigest()
+    parts = scope.split(".") if scope else []
+    return "/".join([*parts, mark[:2], mark[2:4], lfn])
+
+
+def url_under(prefix: str, path: str) -> str:
+    """A path below a URL prefix. Bare directories stay paths; in URLs what is not allowed there is quoted."""
+    base = prefix if prefix.endswith("/") else prefix + "/"
+    scheme, colon, _ = prefix.partition("://")
+    if not colon:
+        return base + path
+    if scheme.lower() == "root" or scheme.lower() == "roots":
+        return base + path
+    return base + quote(path)

@@ -1,0 +1,134 @@
+"""What is to be moved for a job: pure functions from a job's definition and its site to transfers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pilot.core.errors import FileExists, NoStorage
+from pilot.core.job import InputFile, JobDefinition, OutputFile
+from pilot.core.storage import StagingSite, Storage
+from pilot.core.transfer import Direction, Endpoint, Transfer
+from pilot.lib.checksum import parse_checksum
+from pilot.lib.files import check_name, file_url, safe_join
+from pilot.staging.paths import deterministic_path, url_under
+
+
+def plan_stage_in(definition: JobDefinition, workdir: str, site: StagingSite) -> tuple[Transfer, ...]:
+    """The transfers that bring a job's inputs into its directory, one for each LFN.
+
+    A source is the file's own `path` if it is known, else the site's input directory, else its storage.
+    Raises `BadOutputFileName`, `LfnTooLong`, `GetAdMismatch`, `UnknownChecksumType` for what the job says of a file,
+    and `NoStorage` when nothing tells where it is.
+    """
+    tools = site.tools_for("pr", "read_lan")
+    first = {item.lfn: item for item in reversed(definition.inputs)}
+    items = dict.fromkeys(item.lfn for item in definition.inputs)
+    return tuple(_stage_in(first[lfn], workdir, site, tools) for lfn in items)
+
+
+def _stage_in(item: InputFile, workdir: str, site: StagingSite, tools: Sequence[str]) -> Transfer:
+    name = local_name(item)
+    return Transfer(
+        lfn=item.lfn,
+        sources=_sources(item, name, site),
+        targets=(Endpoint(file_url(safe_join(workdir, name))),),
+        direction=Direction.IN,
+        scope=item.scope,
+        guid=item.guid,
+        dataset=item.dataset,
+        size=item.size,
+        checksums=parse_checksum(item.checksum),
+        activity="pr",
+        copytool=tools[0] if tools else "",
+    )
+
+
+def local_name(item: InputFile) -> str:
+    """The name of an input in the job's directory: its LFN, for a full URL the last part of it."""
+    scheme, colon, rest = item.lfn.partition("://")
+    if not colon:
+        return check_name(item.lfn)
+    return check_name(rest if scheme == "zip" else rest.rstrip("/").rpartition("/")[2])
+
+
+def _sources(item: InputFile, name: str, site: StagingSite) -> tuple[Endpoint, ...]:
+    if item.path:
+        return (Endpoint(item.path if "://" in item.path else file_url(item.path), rse=item.rse),)
+    if "://" in item.lfn and not item.lfn.startswith("zip://"):
+        return (Endpoint(item.lfn, rse=item.rse),)
+    if site.input_dir:
+        return (Endpoint(file_url(safe_join(site.input_dir, name)), rse=item.rse),)
+    known = [item.rse] if item.rse else list(site.storages_for("read_lan", "pr"))
+    storages = [storage for rse in known if (storage := site.storage(rse))]
+    places = tuple(
+        place for storage in storages for place in endpoints(storage, item.scope, name, "read_lan", "read_wan")
+    )
+    if not places:
+        raise NoStorage(f"nothing tells where input {item.lfn} is (storage {', '.join(known) or 'not named'})")
+    return places
+
+
+def endpoints(storage: Storage, scope: str, name: str, *activities: str) -> tuple[Endpoint, ...]:
+    """The places of a file on a deterministic storage, by each of its ways for the activities; none on others."""
+    if not storage.deterministic:
+        return ()
+    path = deterministic_path(scope, name)
+    return tuple(
+        Endpoint(url_under(access.prefix, path), rse=storage.rse, site=storage.site)
+        for access in storage.ways(*activities)
+    )
+
+
+def plan_stage_out(
+    definition: JobDefinition,
+    files: Sequence[OutputFile],
+    workdir: str,
+    site: StagingSite,
+    paths: Mapping[str, str] | None = None,
+) -> tuple[Transfer, ...]:
+    """The transfers that send these files away, the log last, in the order given otherwise.
+
+    `paths` tells where files lie that are not in `workdir` under their LFN. The target is the site's output directory,
+    else the storage of the activity (`pl` for the log, `write_lan`), else the file's own.
+    Raises `FileExists` for two files with one name, `NoStorage` when nothing tells where to send one.
+    """
+    log = definition.log.lfn if definition.log else None
+    tools = site.tools_for("pw", "write_lan")
+    seen: set[str] = set()
+    transfers = []
+    for item in sorted(files, key=lambda item: item.lfn == log):
+        if item.lfn in seen:
+            raise FileExists(f"two outputs are called {item.lfn}")
+        seen.add(item.lfn)
+        transfers.append(_stage_out(item, item.lfn == log, workdir, site, paths or {}, tools))
+    return tuple(transfers)
+
+
+def _stage_out(
+    item: OutputFile, log: bool, workdir: str, site: StagingSite, paths: Mapping[str, str], tools: Sequence[str]
+) -> Transfer:
+    source = paths.get(item.lfn) or safe_join(workdir, item.lfn)
+    return Transfer(
+        lfn=item.lfn,
+        sources=(Endpoint(file_url(source)),),
+        targets=(_target(item, log, site),),
+        direction=Direction.OUT,
+        scope=item.scope,
+        guid=item.guid,
+        dataset=item.dataset,
+        activity="pl" if log else "pw",
+        copytool=tools[0] if tools else "",
+    )
+
+
+def _target(item: OutputFile, log: bool, site: StagingSite) -> Endpoint:
+    if site.output_dir:
+        return Endpoint(file_url(safe_join(site.output_dir, item.lfn)), rse=item.rse)
+    listed = site.storages_for(*(("pl",) if log else ()), "write_lan", "w", "pw")
+    names = [item.rse] if item.rse in listed or not listed else [*listed, item.rse]
+    for name in names:
+        storage = site.storage(name)
+        places = endpoints(storage, item.scope, check_name(item.lfn), "write_lan", "write_wan") if storage else ()
+        if places:
+            return places[0]
+    raise NoStorage(f"nothing tells where output {item.lfn} goes (storage {', '.join(filter(None, names)) or 'none'})")

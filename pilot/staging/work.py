@@ -1,0 +1,86 @@
+"""One file on its way: which source comes next, what was tried, and when to give up. No clock, no files."""
+
+from __future__ import annotations
+
+import random
+
+from pilot.core.errors import Failure
+from pilot.core.staging import StagingSettings
+from pilot.core.transfer import Attempt, Endpoint, Outcome, Transfer
+
+
+class _Source:
+    """A source with its tries so far; a dead one is not asked again."""
+
+    __slots__ = ("dead", "place", "tries")
+
+    def __init__(self, place: Endpoint) -> None:
+        self.place = place
+        self.tries = 0
+        self.dead = False
+
+
+class Work:
+    """A transfer to one of its targets. Touched by the coordinating thread alone."""
+
+    __slots__ = ("alone", "attempts", "due", "index", "outcome", "sources", "target", "transfer")
+
+    def __init__(self, index: int, transfer: Transfer, target: Endpoint) -> None:
+        self.index = index
+        self.transfer = transfer
+        self.target = target
+        places = transfer.sources
+        if len(places) > 1:
+            places = tuple(sorted(places, key=lambda place: -place.priority))
+        self.sources = [_Source(place) for place in places]
+        self.attempts: list[Attempt] = []
+        self.outcome: Outcome | None = None
+        self.alone = False
+        self.due = 0.0
+
+    def next_source(self, max_attempts: int) -> Endpoint | None:
+        """The source to try now: every one once, in order of priority, before any of them again."""
+        alive = [source for source in self.sources if not source.dead and source.tries < max_attempts]
+        if not alive:
+            return None
+        return min(alive, key=lambda source: source.tries).place
+
+    def source_left(self, max_attempts: int) -> bool:
+        """Whether any source may still be tried."""
+        return any(not source.dead and source.tries < max_attempts for source in self.sources)
+
+    def settle(self, attempt: Attempt, outcome: Outcome) -> None:
+        """The file has arrived, or nothing more will be tried."""
+        self.attempts.append(attempt)
+        self.outcome = outcome
+
+    def failed(self, attempt: Attempt, failure: Failure, ends_all: bool) -> None:
+        """One source did not give the file."""
+        self.attempts.append(attempt)
+        for source in self.sources:
+            if source.place.url == attempt.source:
+                source.tries += 1
+                source.dead = source.dead or not failure.retry
+            if ends_all:
+                source.dead = True
+
+    def pause(self, settings: StagingSettings, dice: random.Random) -> float:
+        """Seconds to wait before the next source is tried; none for a source that was not tried yet."""
+        tries = min((source.tries for source in self.sources if not source.dead), default=0)
+        if not tries:
+            return 0.0
+        longest = min(settings.backoff_s * 2.0 ** (tries - 1), settings.backoff_max_s)
+        return dice.uniform(longest / 2, longest)
+
+    def story(self) -> Failure | None:
+        """Why the file is not there: the first failure, knowing the later ones that differ from it."""
+        first: Failure | None = None
+        for attempt in self.attempts:
+            failure = attempt.failure
+            if failure is None:
+                continue
+            if first is None:
+                first = failure
+            elif all((failure.code, failure.message) != (seen.code, seen.message) for seen in (first, *first.causes)):
+                first = first.with_cause(failure)
+        return first
