@@ -6,11 +6,15 @@ import msgspec
 
 
 class Command(msgspec.Struct, frozen=True):
-    """What is executed: `argv` as it is, in directory `cwd`, with exactly the environment `env` and nothing else."""
+    """What is executed: `argv` as it is, in directory `cwd`, with exactly the environment `env` and nothing else.
+
+    `files` (name -> text) are written into `cwd` before that; a name is never a path.
+    """
 
     argv: tuple[str, ...]
     cwd: str
     env: dict[str, str] = {}
+    files: dict[str, str] = {}
 
 
 class Bind(msgspec.Struct, frozen=True):

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from pilot.core.command import Command, ContainerRequest, RegistryLogin
+from pilot.core.command import Bind, Command, ContainerRequest, RegistryLogin
 from pilot.core.errors import QueueNotSetUpForContainers
 from pilot.core.job import Exit
 from pilot.plugins.containers.base import Container, Host
 from pilot.plugins.containers.registry import CONTAINERS
 
 #: Plugins that see the host's files, so that the suite can run them without an image.
-HOSTED = ("none", "dummy")
+HOSTED = ("none", "dummy", "bubblewrap")
 
 
 def host() -> Host:
@@ -43,13 +43,22 @@ def plugin(request: pytest.FixtureRequest) -> Container:
     return make(request.param)
 
 
-@pytest.fixture(params=HOSTED)
-def hosted(request: pytest.FixtureRequest) -> Container:
-    plugin = make(request.param)
+def working(name: str) -> Container:
+    plugin = make(name)
     if missing := plugin.check():
         assert not os.environ.get("CI"), missing
         pytest.skip(missing)
     return plugin
+
+
+@pytest.fixture(params=HOSTED)
+def hosted(request: pytest.FixtureRequest) -> Container:
+    return working(request.param)
+
+
+@pytest.fixture(params=[name for name in HOSTED if CONTAINERS.load(name).traits.isolates])
+def isolating(request: pytest.FixtureRequest) -> Container:
+    return working(request.param)
 
 
 @pytest.fixture
@@ -191,3 +200,40 @@ def test_what_runs_is_ours_until_it_is_ended(
     assert started[-1].wait(20) not in (0, None)
     assert hosted.ours(request.token) == ()
     hosted.end(request.name)
+
+
+def test_an_isolating_runtime_lets_only_the_job_directory_be_written(
+    isolating: Container, tmp_path: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
+    work, beside = tmp_path / "job", tmp_path / "beside"
+    work.mkdir()
+    beside.mkdir()
+    text = f"touch {beside}/bad; touch /usr/bad; touch good; ps ax | wc -l > processes"
+    started.append(start(isolating.wrap(shell(text, work), request_for(isolating, work))))
+    assert started[-1].wait(20) == 0
+    assert not list(beside.iterdir()) and not Path("/usr/bad").exists() and (work / "good").exists()
+    assert int((work / "processes").read_text()) < 8
+
+
+def test_a_bound_directory_is_read_only_unless_told(
+    isolating: Container, tmp_path: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
+    work, kept, free = (tmp_path / name for name in ("job", "kept", "free"))
+    for directory in (work, kept, free):
+        directory.mkdir()
+    (kept / "data").write_text("x")
+    binds = (Bind(str(kept), "/var/tmp/in"), Bind(str(free), "/var/tmp/out", writable=True))
+    text = "cp /var/tmp/in/data /var/tmp/out/ && ! touch /var/tmp/in/bad"
+    started.append(start(isolating.wrap(shell(text, work), request_for(isolating, work, binds=binds))))
+    assert started[-1].wait(20) == 0, started[-1].stderr and started[-1].stderr.read()
+    assert (free / "data").exists() and not (kept / "bad").exists()
+
+
+def test_a_bind_without_a_source_is_diagnosed(
+    isolating: Container, tmp_path: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
+    request = request_for(isolating, tmp_path, binds=(Bind(str(tmp_path / "absent"), "/tmp/in"),))
+    started.append(start(isolating.wrap(shell("true", tmp_path), request)))
+    _, err = started[-1].communicate(timeout=20)
+    failure = isolating.diagnose(Exit(code=started[-1].returncode), err.decode())
+    assert failure is not None and failure.code == 1308, err

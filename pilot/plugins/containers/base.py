@@ -77,5 +77,6 @@ class Container(Protocol):
     def diagnose(self, exit: Exit, stderr: str) -> Failure | None:
         """The runtime's own failure, read from its exit code and the end of its messages; None if it was not that.
 
-        Pure. Numbers: 1306 to 1309, 1325, 1340, 1345, 1348, 1360, 1372 (protocol.md 6.2).
+        Pure. A command that could not be started counts as exit code 127 with the system's message as `stderr`.
+        Numbers: 1098, 1306 to 1309, 1325, 1340, 1345, 1348, 1360, 1372 (protocol.md 6.2).
         """

@@ -49,10 +49,10 @@ class DummyContainer:
         env = {**allowed(command.env, request.env_names), **marks.mark(request)}
         if faults.fail:
             script = 'printf "%s\\n" "$0" >&2; exit 255'
-            return Command(("/bin/sh", "-c", script, f"{_PREFIX}{faults.fail}"), command.cwd, env)
+            return Command(("/bin/sh", "-c", script, f"{_PREFIX}{faults.fail}"), command.cwd, env, command.files)
         if faults.delay_s:
             script = f'sleep {faults.delay_s:.3f}; exec "$0" "$@"'
-            return Command(("/bin/sh", "-c", script, *command.argv), command.cwd, env)
+            return Command(("/bin/sh", "-c", script, *command.argv), command.cwd, env, command.files)
         return msgspec.structs.replace(command, env=env)
 
     def end(self, name: str) -> None:

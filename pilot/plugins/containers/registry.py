@@ -9,6 +9,8 @@ CONTAINERS: Registry[Container] = Registry(
     "pilot.containers",
     {
         "none": "pilot.plugins.containers.none:NoContainer",
+        "bubblewrap": "pilot.plugins.containers.bubblewrap:Bubblewrap",
+        "sif": "pilot.plugins.containers.sif:Sif",
         "dummy": "pilot.plugins.containers.dummy:DummyContainer",
     },
 )

@@ -1,0 +1,54 @@
+"""A sandbox for sites without any container runtime: own user, mount and pid namespaces (bubblewrap, util-linux)."""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+
+from pilot.core.command import Command, ContainerRequest
+from pilot.core.errors import Failure
+from pilot.core.job import Exit
+from pilot.plugins.containers import box, marks
+from pilot.plugins.containers.allow import allowed
+from pilot.plugins.containers.base import Host, Traits
+from pilot.plugins.containers.diagnose import diagnose
+from pilot.plugins.containers.trial import missing_programs, trial
+from pilot.plugins.containers.words import BOX
+
+
+class Bubblewrap:
+    """The payload sees the host's files read-only, or an unpacked image, and may write in its job directory only."""
+
+    traits: ClassVar[Traits] = Traits(isolates=True)
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._uid, self._gid = os.getuid(), os.getgid()
+
+    def wrap(self, command: Command, request: ContainerRequest) -> Command:
+        """`unshare ... bwrap ...`; an image is the directory of a root file system."""
+        env, hidden = box.environment({**allowed(command.env, request.env_names), **marks.mark(request)})
+        options = box.bwrap_options(command, request, self._uid, self._gid, image=bool(request.image))
+        if request.image:
+            inner = ["sh", "-c", box.IMAGE_SCRIPT, "box", request.image, "", *options]
+        else:
+            inner = ["bwrap", "--ro-bind", "/", "/", *options]
+        return Command(
+            (*box.unshare(request), *inner, *hidden, "--", *command.argv), request.workdir, env, command.files
+        )
+
+    def end(self, name: str) -> None:
+        """End every process that carries the mark; the namespaces go with them."""
+        marks.kill(self._host.proc, name)
+
+    def ours(self, token: str) -> tuple[str, ...]:
+        """What carries the token."""
+        return marks.names_of(self._host.proc, token)
+
+    def check(self) -> str:
+        """Whether the programs are there and the kernel lets this user make the namespaces: tried for real."""
+        return missing_programs(self._host, "unshare", "bwrap") or trial(self, self._host)
+
+    def diagnose(self, exit: Exit, stderr: str) -> Failure | None:
+        """What `unshare` and `bwrap` say when they fail before the payload runs."""
+        return diagnose(BOX, exit, stderr)
