@@ -54,6 +54,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     max_processes: int = 0
     max_threads: int = 0
     max_open_files: int = 0
+    avg_processes: float = 0.0
+    avg_threads: float = 0.0
     oom_kills: int = 0
 
     @property

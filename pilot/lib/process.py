@@ -1,0 +1,222 @@
+"""Starting, ending and collecting processes that are provably our own.
+
+A child has a session of its own, a token in its environment and a birth time; only processes that can be traced back
+to one of these (or to our being their subreaper) are ever signalled. Nothing here waits: who wants a grace period
+sets a timer between `terminate` and `kill`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from pilot.core.errors import PayloadExecutionException, PilotError, ResourceUnavailable
+from pilot.core.job import Exit
+from pilot.lib import kin
+from pilot.lib.kin import TOKEN, Identity
+from pilot.lib.procfs import Io, Proc
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """What a process and all children it waited for used up, known once it was collected: CPU in s, memory in kB."""
+
+    user_s: float = 0.0
+    system_s: float = 0.0
+    max_rss_kb: int = 0
+    io: Io = Io()
+
+
+class Stray(msgspec.Struct, frozen=True):
+    """A process that had lost its parent, came to us as the subreaper, ended and was collected."""
+
+    pid: int
+    start_ticks: int
+    session: int
+    spent: Spent
+
+
+def become_subreaper() -> bool:
+    """Have orphaned descendants become children of this process, not of init; False where that is not to be had."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+class Child:
+    """A process that we started. `pidfd` gets readable when it has ended; `poll` then collects it.
+
+    `terminate`, `kill`, `members` and `close` may be called at any time and any number of times.
+    """
+
+    def __init__(self, popen: subprocess.Popen[bytes], token: str, cgroup: Path | None, proc: Proc) -> None:
+        self.pid = popen.pid
+        self.sid = popen.pid
+        self.pidfd = os.pidfd_open(popen.pid)
+        self.token = token
+        self.cgroup = cgroup
+        self.exit: Exit | None = None
+        self.spent = Spent()
+        self._popen = popen
+        self._proc = proc
+        self._lock = threading.Lock()
+        stat = proc.stat(self.pid)
+        self.start_ticks = stat.start_ticks if stat else 0
+        self.birth = f"{proc.boot_id()}:{self.start_ticks}"
+
+    @property
+    def identity(self) -> Identity:
+        """What a later pilot needs to find, and end, what is left of this one."""
+        return Identity(self.pid, self.birth, self.sid, self.token, str(self.cgroup or ""))
+
+    def poll(self) -> Exit | None:
+        """Collect the process if it has ended; None while it runs. Afterwards always the same answer.
+
+        An exit status that somebody else took away counts as 255.
+        """
+        with self._lock:
+            if self.exit is None:
+                try:
+                    if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                        return None
+                    self.spent, self.exit = _collect(self.pid, self._proc)
+                except ChildProcessError:
+                    self.exit = Exit(code=255)
+                self._popen.returncode = self.exit.status
+            return self.exit
+
+    def members(self) -> list[int]:
+        """The living processes of this payload, the first process included while it lives, parents first."""
+        return kin.living(self.identity, self._proc)
+
+    def signal_group(self, number: int) -> list[int]:
+        """Signal every member; tells whom. Members that left the session or the process group are reached as well."""
+        return kin.signal_all(self.identity, number, self._proc)
+
+    def terminate(self) -> list[int]:
+        """Ask all members to end (SIGTERM, and SIGCONT for those that are stopped)."""
+        told = self.signal_group(signal.SIGTERM)
+        if told:
+            self.signal_group(signal.SIGCONT)
+        return told
+
+    def kill(self) -> list[int]:
+        """End all members at once, also those that are born meanwhile."""
+        told: list[int] = []
+        for _ in range(8):
+            new = [pid for pid in self.signal_group(signal.SIGKILL) if pid not in told]
+            if not new:
+                break
+            told += new
+        return told
+
+    def close(self) -> None:
+        """Give the pidfd back."""
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdout: int,
+    stderr: int,
+    cpus: frozenset[int] | None = None,
+    cgroup: Path | None = None,
+    token: str,
+    proc: Proc | None = None,
+) -> Child:
+    """Start a program in a session of its own, with no input and no open files but `stdout` and `stderr`.
+
+    `env` is its whole environment, beside the token. It runs on `cpus` from its first instruction on: the calling
+    thread takes that affinity for the moment of the start, and children inherit it. Raises
+    `PayloadExecutionException` (no such program or directory, not executable, arguments too long) and
+    `ResourceUnavailable` (no more processes or memory).
+    """
+    own_cpus = os.sched_getaffinity(0) if cpus else set()
+    try:
+        if cpus:
+            os.sched_setaffinity(0, cpus)
+        popen = subprocess.Popen(
+            list(argv),
+            cwd=cwd,
+            env={**env, TOKEN: token},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise _translated(error, argv) from error
+    finally:
+        if cpus:
+            os.sched_setaffinity(0, own_cpus)
+    child = Child(popen, token, cgroup, proc or Proc())
+    if cgroup is not None:
+        kin.move(child.identity, cgroup, child._proc)
+    return child
+
+
+def _translated(error: OSError | ValueError, argv: Sequence[str]) -> PilotError:
+    what = f"{argv[0] if argv else '(nothing)'}: {error}"
+    if isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.ENOMEM):
+        return ResourceUnavailable(what)
+    return PayloadExecutionException(what)
+
+
+def _collect(pid: int, proc: Proc) -> tuple[Spent, Exit]:
+    """Take the exit status of an ended child, and before it what only the zombie still tells."""
+    io = proc.io(pid) or Io()
+    _, status, used = os.wait4(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    ended = Exit(code=code) if code >= 0 else Exit(signal=-code)
+    return Spent(used.ru_utime, used.ru_stime, used.ru_maxrss, io), ended
+
+
+def reap_strays(sessions: Mapping[int, int], seen: Mapping[int, int], proc: Proc | None = None) -> list[Stray]:
+    """Collect ended orphans that came to us, and no child that somebody here waits for.
+
+    An ended child is a stray when its session is one of `sessions` (session -> birth ticks of its leader) without its
+    being the leader, or when it is in `seen` (pid -> birth ticks: processes known to be descendants of a payload).
+    """
+    proc = proc or Proc()
+    strays = []
+    for pid in proc.children(os.getpid()):
+        stat = proc.stat(pid)
+        if stat is None or stat.alive or pid in sessions:
+            continue
+        if stat.session in sessions or seen.get(pid) == stat.start_ticks:
+            try:
+                spent, _ = _collect(pid, proc)
+            except ChildProcessError:
+                continue
+            strays.append(Stray(pid, stat.start_ticks, stat.session, spent))
+    return strays
+
+
+def survivors(identity: Identity, proc: Proc | None = None) -> list[int]:
+    """The living processes of a payload that an earlier pilot started, wherever they hang in the process tree."""
+    return kin.anywhere(identity, proc or Proc())
+
+
+def end_survivors(identity: Identity, grace_s: float, proc: Proc | None = None) -> list[int]:
+    """End what an earlier pilot left of a payload: TERM, up to `grace_s`, KILL. Returns what could not be ended."""
+    proc = proc or Proc()
+    for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 2.0), (signal.SIGKILL, 2.0)):
+        left = survivors(identity, proc)
+        if not left:
+            return []
+        kin.signal_and_wait(identity, left, number, patience_s, proc)
+    return survivors(identity, proc)
