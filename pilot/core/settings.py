@@ -39,10 +39,10 @@ class Settings:
     input_dir: str = setting("", "a directory that holds input files by LFN", env="PILOT_INPUT_DIR")
     output_dir: str = setting("", "a directory that takes output files by LFN", env="PILOT_OUTPUT_DIR")
     stage_in_mode: str = setting(
-        "auto",
-        "how local inputs come: link when on this machine (auto), or always this way",
+        "copy",
+        "how inputs come that are files on this machine",
         env="PILOT_STAGE_IN_MODE",
-        choices=("auto", "symlink", "hardlink", "copy", "move"),
+        choices=("copy", "symlink", "hardlink", "move"),
     )
     lifetime: int = setting(324_000, "the pilot ends after this many seconds", env="PANDAPILOT_LIFETIME")
     grace: float = setting(30.0, "seconds from a signal to stop until the pilot's end", env="PILOT_GRACE")
@@ -52,10 +52,10 @@ class Settings:
     monitor_interval: float = setting(1.0, "seconds between two looks at a payload", env="PILOT_MONITOR_INTERVAL")
     wait: float = setting(60.0, "seconds until jobs are asked for again when there were none", env="PILOT_WAIT")
     getjob_requests: int = setting(
-        0, "end after this many requests in a row that brought no job (0: keep asking)", env="PILOT_GETJOB_REQUESTS"
+        2, "end after this many requests in a row that brought no job (0: keep asking)", env="PILOT_GETJOB_REQUESTS"
     )
     getjob_failures: int = setting(
-        0, "end after this many failed requests in a row (0: keep trying)", env="PILOT_GETJOB_FAILURES"
+        10, "end after this many failed requests in a row (0: keep trying)", env="PILOT_GETJOB_FAILURES"
     )
     reruns: int = setting(2, "how often a payload may be run again after the pilot died beside it", env="PILOT_RERUNS")
     staging_threads: int = setting(2, "files of how many jobs are moved at once", env="PILOT_STAGING_THREADS")

@@ -1,0 +1,76 @@
+"""Where settings come from, later ones win: defaults, configuration files, the environment, the command line."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pilot.core.settings import Settings
+
+
+def load(flags: Mapping[str, Any], files: Iterable[Path], environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this run. Raises `click.UsageError` naming what is wrong, where, and the nearest right word."""
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    user = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "/") / ".config") / "pilot" / "pilot.toml"
+    for path in ([user] if user.is_file() else []) + list(files):
+        values |= _from_file(path)
+    for field in fields(Settings):
+        text = environ.get(field.metadata["env"] or "", "")
+        if text:
+            values[field.name] = _converted(field.name, text, field.metadata["env"])
+    values |= {name: value for name, value in flags.items() if value is not None}
+    return Settings(**values)
+
+
+def options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """One command line option for each setting; what is not given is None."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for field in reversed(fields(Settings)):
+            meta = field.metadata
+            default = "" if field.default in ("", None) else f" [{field.default}]"
+            function = click.option(
+                "--" + field.name.replace("_", "-"),
+                field.name,
+                type=click.Choice(meta["choices"]) if meta["choices"] else type(field.default),
+                help=meta["help"] + default,
+            )(function)
+        return function
+
+    return add
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    return {name: _converted(name, value, str(path)) for name, value in found.get("pilot", {}).items()}
+
+
+def _converted(name: str, value: Any, where: str) -> Any:
+    known = {field.name: field for field in fields(Settings)}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
+        raise click.UsageError(
+            f"{where}: there is no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        )
+    wanted = type(known[name].default)
+    choices = known[name].metadata["choices"]
+    try:
+        if isinstance(value, bool) and wanted is not bool:
+            raise ValueError
+        converted = wanted(value)
+    except (TypeError, ValueError):
+        raise click.UsageError(f"{where}: {name} is {value!r}, expected {wanted.__name__}") from None
+    if choices and converted not in choices:
+        raise click.UsageError(f"{where}: {name} is {value!r}, expected one of {', '.join(choices)}")
+    return converted

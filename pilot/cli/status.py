@@ -1,0 +1,49 @@
+"""`pilot status`: what is running now, and what has run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pilot.cli.place import db_option, json_option, print_json, reading
+from pilot.cli.tables import clock, seconds, table
+
+
+@click.command(name="status")
+@db_option
+@json_option
+def command(db: Path, as_json: bool) -> None:
+    """Tell what is running now and what has run in this work directory."""
+    with reading(db) as reader:
+        jobs = [_brief(row) for row in reader.jobs()]
+        pilots = reader.pilots()
+    if as_json:
+        print_json({"pilots": pilots, "jobs": jobs})
+        return
+    alive = [p for p in pilots if p["ended"] is None]
+    click.echo(f"{len(pilots)} pilots have worked here, {len(alive)} without a noted end; {len(jobs)} jobs")
+    if jobs:
+        rows = [
+            (
+                j["job_id"],
+                j["attempt"],
+                j["outcome"] or j["phase"],
+                j["error_code"] or "",
+                "" if j["exit_code"] is None else j["exit_code"],
+                clock(j["acquired"]),
+                seconds(j["seconds"]),
+                (j["error"] or {}).get("message", "")[:80] or j["name"] or "",
+            )
+            for j in jobs
+        ]
+        head = ("PandaID", "try", "state", "error", "exit", "acquired", "took", "what")
+        click.echo(table(head, rows, right=("PandaID", "try", "error", "exit", "took")))
+
+
+def _brief(row: dict[str, Any]) -> dict[str, Any]:
+    row = dict(row)
+    row["seconds"] = (row["ended"] or row["updated"]) - row["acquired"]
+    row["timing"] = row.pop("facts").get("timing_s", {})
+    return row

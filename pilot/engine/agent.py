@@ -1,0 +1,297 @@
+"""The agent: asks for jobs while there is room, lets each go its way, and ends when there is nothing left to do."""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import time
+from collections import deque
+from typing import Any
+
+from pilot.core.definition import parse, split_secrets
+from pilot.core.errors import (
+    Failure,
+    PilotError,
+    ReachedMaxTime,
+    ResourceUnavailable,
+    Sigint,
+    Sigquit,
+    Sigterm,
+    Sigusr1,
+    Sigxcpu,
+)
+from pilot.core.job import JobDefinition
+from pilot.core.lifecycle import Phase
+from pilot.engine import recovery
+from pilot.engine.means import Means, Run
+from pilot.engine.monitor import LimitBroken, Sampled
+from pilot.engine.runner import Runner
+from pilot.lib.worker import Worker
+from pilot.plugins.sources.base import Acquired, Capacity
+from pilot.runtime.slots import needs_of
+
+_log = logging.getLogger("pilot.agent")
+_SIGNALS: dict[int, tuple[type[PilotError], int]] = {
+    signal.SIGINT: (Sigint, 130),
+    signal.SIGTERM: (Sigterm, 143),
+    signal.SIGQUIT: (Sigquit, 131),
+    signal.SIGUSR1: (Sigusr1, 138),
+    signal.SIGXCPU: (Sigxcpu, 152),
+}
+_FIRST_WAIT_S = 1.0
+_EXIT_SERVER = 79
+
+
+class Agent:
+    """One pilot. `run` returns the exit code (protocol.md 6.3) when everything has come to its end."""
+
+    def __init__(self, means: Means) -> None:
+        self.means = means
+        self.settings = means.settings
+        self.runner = Runner(means, on_room=self._look_for_jobs, on_end=self._job_ended)
+        self._acquirer = Worker("acquire")
+        self._waiting: deque[Run] = deque()
+        self._asking = self._draining = self._source_finished = False
+        self._taken = self._empty = self._failed = 0
+        self._signals = 0
+        self._why: Failure | None = None
+        self._exit_code = 0
+        self._pause: Any = None
+        self._end_at = time.monotonic() + self.settings.lifetime
+
+    def run(self) -> int:
+        """Serve until the end. Jobs of an earlier pilot come first."""
+        loop = self.means.loop
+        loop.signals(_SIGNALS, self._signalled)
+        loop.after(self.settings.lifetime, self._lifetime_over)
+        self.means.monitor.start()
+        self._recover()
+        loop.run()
+        self._acquirer.close()
+        self.runner.reporter.close(0.2)
+        self.means.staging.close(0.5)
+        self.means.monitor.close()
+        return self._exit_code
+
+    def from_monitor(self, message: object) -> None:
+        """A message of the monitor, in the loop's thread."""
+        match message:
+            case Sampled(key=key, sample=sample):
+                self.means.store.add_sample(key, sample)
+            case LimitBroken(key=key, failure=failure):
+                if run := self.runner.active.get(key):
+                    self.runner.stop(run, failure)
+
+    # an earlier pilot's jobs
+
+    def _recover(self) -> None:
+        store = self.means.store
+        processes, jobs = store.living_processes(), store.unfinished()
+        if not processes and not jobs:
+            self._look_for_jobs()
+            return
+        _log.info("an earlier pilot left %d jobs and %d processes here", len(jobs), len(processes))
+
+        def work() -> dict[int, str]:
+            recovery.end_orphans(processes, self.settings.kill_after)
+            return recovery.still_wanted(self.means.source, jobs)
+
+        def done(words: dict[int, str] | None, error: PilotError | None) -> None:
+            self.means.loop.post(lambda: self._recovered(words or {}))
+
+        self._asking = True
+        self._acquirer.submit(work, done)
+
+    def _recovered(self, words: dict[int, str]) -> None:
+        self._asking = False
+        for stored in self.means.store.unfinished():
+            run = recovery.restore(stored, self.means.store)
+            self.means.store.end_processes(run.key)
+            self._taken += 1
+            failure = recovery.verdict(words.get(run.definition.job_id, ""))
+            if failure is not None and run.job.phase is not Phase.REPORTING:
+                self.runner.stop(run, failure)
+            if run.job.phase in (Phase.ACQUIRED, Phase.STAGING_IN, Phase.RUNNING):
+                self._waiting.append(run)
+            else:
+                self.runner.resume(run)
+        self._look_for_jobs()
+
+    # jobs
+
+    def _look_for_jobs(self) -> None:
+        """Start what waits for room; ask for more if there is room left."""
+        self._start_waiting()
+        if self._done():
+            self.means.loop.stop()
+            return
+        wanted = self._wanted()
+        if wanted <= 0:
+            return
+        free = self.means.slots.free()
+        capacity = Capacity(
+            jobs=wanted,
+            cores=free.cores,
+            memory_mb=free.memory_mb // wanted,
+            disk_mb=free.disk_mb // wanted,
+            gpus=free.gpus,
+            seconds_left=max(0, int(self._end_at - time.monotonic())),
+        )
+        self._asking = True
+        asked = time.time()
+
+        def done(acquired: Acquired | None, error: PilotError | None) -> None:
+            self.means.loop.post(lambda: self._acquired(acquired, error, asked))
+
+        self._acquirer.submit(lambda: self.means.source.acquire(capacity), done)
+
+    def _wanted(self) -> int:
+        if self._asking or self._draining or self._source_finished or self._waiting or self._pause is not None:
+            return 0
+        quota = self.settings.jobs - self._taken if self.settings.jobs else 1_000_000
+        return min(self.means.slots.free().jobs, quota)
+
+    def _acquired(self, acquired: Acquired | None, error: PilotError | None, asked: float) -> None:
+        self._asking = False
+        if acquired is None:
+            self._not_acquired(error)
+            return
+        self._failed = 0
+        self._source_finished = acquired.finished
+        for raw in acquired.jobs:
+            self._take_in(raw, asked)
+        if acquired.jobs:
+            self._empty = 0
+        elif not acquired.finished:
+            self._empty += 1
+            if self.settings.getjob_requests and self._empty >= self.settings.getjob_requests:
+                _log.info("no job came in %d requests", self._empty)
+                self._source_finished = True
+            else:
+                self._rest(acquired.wait_s or self.settings.wait)
+        self._look_for_jobs()
+
+    def _not_acquired(self, error: PilotError | None) -> None:
+        self._failed += 1
+        _log.warning("no job was acquired (try %d): %s", self._failed, error)
+        hopeless = error is not None and not error.retry
+        if hopeless or (self.settings.getjob_failures and self._failed >= self.settings.getjob_failures):
+            self._source_finished = True
+            self._exit_code = self._exit_code or _EXIT_SERVER
+        else:
+            self._rest(min(self.settings.wait, _FIRST_WAIT_S * 2 ** min(self._failed - 1, 10)))
+        self._look_for_jobs()
+
+    def _rest(self, seconds: float) -> None:
+        def over() -> None:
+            self._pause = None
+            self._look_for_jobs()
+
+        self._pause = self.means.loop.after(seconds * random.uniform(0.8, 1.0), over)
+
+    def _take_in(self, raw: dict[str, Any], asked: float) -> None:
+        now = time.time()
+        bad: Failure | None = None
+        try:
+            definition = parse(raw)
+        except PilotError as error:
+            bad = error.failure()
+            definition = _identity_only(raw)
+            if definition.job_id <= 0:
+                _log.error("a job description without a usable PandaID was refused: %s", error)
+                return
+        refusal = self.means.slots.refusal(needs_of(definition))
+        if bad is None and refusal:
+            bad = ResourceUnavailable(refusal).failure()
+        run = self.runner.take_in(definition, now, now - asked, bad)
+        if run is None:
+            _log.warning("job %s was offered again: it is known here already", definition.key)
+            return
+        self._taken += 1
+        if bad is None:
+            self._waiting.append(run)
+
+    def _start_waiting(self) -> None:
+        while self._waiting:
+            run = self._waiting[0]
+            if self._why is not None:
+                self.runner.stop(run, self._why)
+            if run.job.error is None:
+                run.grant = self.means.slots.take(run.key, needs_of(run.definition))
+                if run.grant is None:
+                    return
+            self._waiting.popleft()
+            if run.job.phase is Phase.ACQUIRED:
+                self.runner.start(run)
+            else:
+                self.runner.resume(run)
+
+    def _job_ended(self, run: Run) -> None:
+        code = run.job.error.code if run.job.error else 0
+        _log.info("job %s %s", run.key, f"failed with error {code}" if code else "finished")
+        self._look_for_jobs()
+
+    def _done(self) -> bool:
+        if self.runner.active or self._waiting or self._asking:
+            return False
+        quota_met = bool(self.settings.jobs) and self._taken >= self.settings.jobs
+        return self._draining or self._source_finished or quota_met
+
+    # the end
+
+    def _lifetime_over(self) -> None:
+        self._drain(ReachedMaxTime(f"the pilot's lifetime of {self.settings.lifetime} s is over"), 81)
+
+    def _signalled(self, number: int) -> None:
+        kind, code = _SIGNALS[number]
+        self._signals += 1
+        if self._signals == 1:
+            self._drain(kind(f"the pilot was told to end by {signal.Signals(number).name}"), code)
+        else:
+            _log.warning("told to end once more: payloads are killed at once")
+            for run in self.runner.active.values():
+                if run.child is not None:
+                    run.child.kill()
+            self.runner.reporter.hasten()
+            self.means.loop.after(min(5.0, self.settings.grace / 4), self._give_up)
+
+    def _drain(self, why: PilotError, code: int) -> None:
+        """Take no more jobs, end those that run, save and report; leave within the grace whatever happens."""
+        if self._draining:
+            return
+        _log.warning("%s: no more jobs, those under way are ended", why)
+        self._draining, self._exit_code = True, code
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self.means.loop.after(self.settings.grace, self._give_up)
+        self._why = failure = why.failure()
+        for run in list(self.runner.active.values()):
+            if run.job.phase in (Phase.ACQUIRED, Phase.STAGING_IN, Phase.RUNNING):
+                self.runner.stop(run, failure)
+        self.runner.reporter.hasten()
+        self._look_for_jobs()
+
+    def _give_up(self) -> None:
+        """The grace is over: what is not reported stays in the PilotDB for the next pilot."""
+        for run in self.runner.active.values():
+            if run.child is not None:
+                run.child.kill()
+            run.cancel.set()
+        if self.runner.active:
+            _log.error("%d jobs could not be reported in time; the PilotDB keeps them", len(self.runner.active))
+        self.means.loop.stop()
+
+
+def _identity_only(raw: dict[str, Any]) -> JobDefinition:
+    """As much of a description that breaks the rules as is needed to report it."""
+
+    def number(key: str) -> int:
+        try:
+            return int(raw.get(key) or 0)
+        except (TypeError, ValueError):
+            return 0
+
+    clean, _ = split_secrets(raw)
+    return JobDefinition(job_id=number("PandaID"), attempt=number("attemptNr"), raw=clean)

@@ -1,0 +1,40 @@
+"""What is left in a job's directory: kept, trimmed or removed as told; and cleared before a payload runs again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from pilot.engine.records import RECORDS
+
+_KEPT_FOR_RERUN = frozenset({"job.json", "pilot.log", "heartbeat.json"})
+
+
+def clean_up(directory: Path, keep: str) -> None:
+    """Leave everything (`none` is cleaned), the records (`records`) or nothing (`all`). Never raises."""
+    if keep == "all":
+        shutil.rmtree(directory, ignore_errors=True)
+    elif keep == "records":
+        _remove_all_but(directory, RECORDS)
+
+
+def clear_for_rerun(directory: Path) -> None:
+    """Remove what a payload that did not come to its end has left; its streams stay under a `.before` name."""
+    for name in ("payload.stdout", "payload.stderr"):
+        with contextlib.suppress(OSError):
+            os.replace(directory / name, directory / f"{name}.before")
+    _remove_all_but(directory, _KEPT_FOR_RERUN | {"payload.stdout.before", "payload.stderr.before"})
+
+
+def _remove_all_but(directory: Path, names: frozenset[str]) -> None:
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name in names and entry.is_file(follow_symlinks=False):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)

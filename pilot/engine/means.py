@@ -1,0 +1,79 @@
+"""What the engine works with, handed down from `cli/`, and the moving side of one job."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pilot.core.facts import Facts
+from pilot.core.job import JobDefinition
+from pilot.core.lifecycle import Job
+from pilot.core.settings import Settings
+from pilot.core.storage import StagingSite
+from pilot.db.store import Store
+from pilot.engine.monitor import Monitor
+from pilot.lib.cancel import Cancel
+from pilot.lib.log import JobLog
+from pilot.lib.loop import Loop, Timer
+from pilot.lib.process import Child
+from pilot.lib.worker import Worker
+from pilot.plugins.sources.base import Source
+from pilot.runtime.slots import Grant, Slots
+from pilot.staging.transfer import Transferer
+
+
+@dataclass
+class Means:
+    """One of each, shared by all jobs. `base_env` is the pilot's own environment, `token` marks what it starts."""
+
+    settings: Settings
+    workdir: Path
+    store: Store
+    loop: Loop
+    source: Source
+    slots: Slots
+    transferer: Transferer
+    site: StagingSite
+    monitor: Monitor
+    base_env: Mapping[str, str]
+    token: str
+    pilot: int = 0
+    staging: Worker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.staging = Worker("staging", self.settings.staging_threads)
+
+
+@dataclass
+class Run:
+    """The moving side of one job in this pilot: processes, timers, threads' cancel. What lasts is in the PilotDB."""
+
+    definition: JobDefinition
+    job: Job
+    facts: Facts
+    directory: Path
+    log: JobLog
+    grant: Grant | None = None
+    child: Child | None = None
+    cancel: Cancel = field(default_factory=Cancel)
+    began: float = 0.0
+    timers: dict[str, Timer] = field(default_factory=dict)
+    kill_sent: bool = False
+    leftovers: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def key(self) -> str:
+        """The attempt's key."""
+        return self.job.key
+
+    def set_timer(self, name: str, timer: Timer) -> None:
+        """Keep a timer under a name; an earlier one of that name is cancelled."""
+        self.drop_timer(name)
+        self.timers[name] = timer
+
+    def drop_timer(self, name: str) -> None:
+        """Cancel a timer, if it is there."""
+        if timer := self.timers.pop(name, None):
+            timer.cancel()

@@ -1,0 +1,142 @@
+"""One payload: how it is started, told to end, and what is read from what it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from pilot.core.errors import Failure, NoLocalSpace, PayloadExecutionException, PayloadOutOfMemory
+from pilot.core.facts import Facts
+from pilot.core.job import Exit
+from pilot.core.limits import Limits
+from pilot.engine import records
+from pilot.engine.diagnosis import diagnose_payload
+from pilot.engine.means import Means, Run
+from pilot.lib.kin import Identity
+from pilot.lib.process import spawn
+from pilot.lib.procfs import Proc
+from pilot.runtime.environment import Surroundings, payload_environment
+from pilot.runtime.payload_command import payload_command
+
+
+def start(means: Means, run: Run) -> None:
+    """Start the payload in the job's directory, under the monitor. Raises `PilotError` when it cannot be started.
+
+    The PilotDB knows the token of what is about to start before it starts, so that there is no moment in which a
+    killed pilot would leave a process that the next one cannot find.
+    """
+    command = payload_command(run.definition, present=_names(run.directory))
+    env = payload_environment(means.base_env, run.definition, _surroundings(means, run))
+    token = f"{means.token}-{run.key}-{run.facts.runs}"
+    intent = Identity(0, f"{Proc().boot_id()}:0", 0, token)
+    with means.store.transaction():
+        means.store.save(run.job, run.facts, f"payload start {run.facts.runs}")
+        means.store.add_process(run.key, msgspec.json.encode(intent).decode())
+    try:
+        for name, text in command.files.items():
+            (run.directory / name).write_text(text)
+        _make_executable(run.directory, run.definition.transformation)
+        script = records.replay_script(run.definition, command.argv, env)
+        (run.directory / "replay.sh").write_text(script)
+        (run.directory / "replay.sh").chmod(0o755)
+        with _opened(run.directory / "payload.stdout") as out, _opened(run.directory / "payload.stderr") as err:
+            cpus = run.grant.cpus if run.grant and run.grant.cpus else None
+            run.child = spawn(command.argv, cwd=run.directory, env=env, stdout=out, stderr=err, cpus=cpus, token=token)
+    except OSError as error:
+        kind = NoLocalSpace if error.errno == 28 else PayloadExecutionException
+        raise kind(f"{error.filename or run.directory}: {error.strerror}") from error
+    means.store.add_process(run.key, msgspec.json.encode(run.child.identity).decode())
+    means.monitor.watch(run.key, run.child, run.directory, limits_of(run))
+    run.log.info(f"payload started, pid {run.child.pid}: {command.line}")
+
+
+def end(means: Means, run: Run) -> None:
+    """Tell the payload to end, and end it if it does not."""
+    child = run.child
+    if child is None or run.kill_sent:
+        return
+    run.kill_sent = True
+    child.terminate()
+    run.set_timer("kill", means.loop.after(means.settings.kill_after, child.kill))
+
+
+def limits_of(run: Run) -> Limits:
+    """What this payload may use up."""
+    return Limits(wall_s=run.definition.max_wall_s)
+
+
+class Finish:
+    """What is done once the payload's first process has ended."""
+
+    def __init__(self, means: Means, run: Run) -> None:
+        assert run.child is not None
+        self._means, self._run, self._child = means, run, run.child
+        self.told: list[int] = []
+
+    def leftovers(self) -> bool:
+        """End what the payload left running; True if there was anything."""
+        self.told = self._child.terminate()
+        return bool(self.told)
+
+    def collect(self) -> tuple[Failure | None, Facts]:
+        """Read how it ended: the failure, if it failed, and the facts."""
+        run = self._run
+        self._child.kill()
+        exit = self._child.poll() or Exit(code=255)
+        usage = self._means.monitor.unwatch(run.key)
+        report = records.read_json_object(run.directory / "jobReport.json")
+        complaint = records.read_json_object(run.directory / "payload_error_report.json")
+        facts = msgspec.structs.replace(
+            run.facts,
+            exit=exit,
+            usage=usage,
+            events=records.events_of(report) if report else None,
+            payload_error=records.payload_error_of(report, complaint),
+        )
+        run.log.info(f"payload ended with {_words(exit)} after {usage.wall_s:.1f} s, {usage.cpu_s:.1f} s of CPU")
+        failure = diagnose_payload(run.directory, exit, facts.payload_error)
+        if usage.oom_kills:
+            killed = PayloadOutOfMemory(f"the kernel ended {usage.oom_kills} of its processes").failure()
+            failure = killed.with_cause(failure) if failure else killed
+        return failure, facts
+
+
+def _surroundings(means: Means, run: Run) -> Surroundings:
+    grant = run.grant
+    return Surroundings(
+        workdir=str(run.directory),
+        cores=grant.cores if grant else run.definition.cores,
+        memory_mb=run.definition.memory_mb,
+        gpus=grant.gpus if grant else None,
+        queue=means.settings.queue,
+    )
+
+
+def _names(directory: Path) -> set[str]:
+    with contextlib.suppress(OSError):
+        return set(os.listdir(directory))
+    return set()
+
+
+def _make_executable(directory: Path, transformation: str) -> None:
+    """A transform that came as a file (downloaded, or among the inputs) is run from the job's directory."""
+    path = directory / os.path.basename(transformation.rstrip("/"))
+    if transformation and path.is_file() and not os.access(path, os.X_OK):
+        path.chmod(path.stat().st_mode | 0o755)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _words(exit: Exit) -> str:
+    return f"exit code {exit.code}" if exit.signal is None else f"signal {exit.signal}"

@@ -1,0 +1,68 @@
+"""What a dead pilot left: its payloads are ended, its jobs are taken up again or let go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from pilot.core.definition import parse
+from pilot.core.errors import FailedByServer, Failure, PilotError
+from pilot.core.job import JobDefinition
+from pilot.core.lifecycle import Phase
+from pilot.db.store import Process, Store, StoredJob
+from pilot.engine.means import Run
+from pilot.lib.kin import Identity
+from pilot.lib.log import JobLog
+from pilot.lib.process import end_survivors
+from pilot.plugins.sources.base import Source
+
+_log = logging.getLogger("pilot.recovery")
+#: The server's words for a job that nobody waits for any more.
+_OVER = frozenset({"finished", "failed", "cancelled", "closed", "merging"})
+
+
+def end_orphans(processes: Sequence[Process], grace_s: float) -> list[int]:
+    """End what is left of payloads, provably ours by token, birth or cgroup; the ids of the rows that are settled."""
+    settled = []
+    for process in processes:
+        identity = msgspec.json.decode(process.identity, type=Identity)
+        left = end_survivors(identity, grace_s)
+        if left:
+            _log.error("job %s: processes %s of the earlier pilot cannot be ended", process.key, left)
+        else:
+            settled.append(process.id)
+    return settled
+
+
+def still_wanted(source: Source, jobs: Sequence[StoredJob]) -> dict[int, str]:
+    """The server's word on each job that is under way; empty when the server cannot be asked now."""
+    numbers = [int(stored.job.key.partition(".")[0]) for stored in jobs if stored.job.phase is not Phase.REPORTING]
+    if not numbers:
+        return {}
+    try:
+        return source.status(numbers)
+    except PilotError as error:
+        _log.warning("the server was not asked about %d unfinished jobs, they go on: %s", len(numbers), error)
+        return {}
+
+
+def verdict(word: str) -> Failure | None:
+    """Why a job with this word of the server is to be let go; None if it goes on."""
+    if word in _OVER:
+        return FailedByServer(f"the server says {word!r} of it: not wanted any more").failure()
+    return None
+
+
+def restore(stored: StoredJob, store: Store) -> Run:
+    """The moving side of a job as the PilotDB has it."""
+    try:
+        definition = parse(stored.definition)
+    except PilotError:
+        number, _, attempt = stored.job.key.partition(".")
+        definition = JobDefinition(job_id=int(number), attempt=int(attempt or 0), raw=stored.definition)
+    directory = Path(stored.directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    return Run(definition, stored.job, stored.facts, directory, JobLog(stored.job.key, directory))

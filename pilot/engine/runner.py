@@ -1,0 +1,321 @@
+"""The job's way: orders become work, what comes of the work becomes events, and every event is on disk before the
+next order is carried out."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pilot.core.errors import Failure, InternalPilotProblem, NoLocalSpace, PandaKill, PilotError
+from pilot.core.facts import Facts
+from pilot.core.job import JobDefinition
+from pilot.core.lifecycle import Event, Job, Order, Phase, Reply, Stop, decide, entry_order
+from pilot.core.update import Answer, JobUpdate
+from pilot.engine import leftovers, payload, records, stagework
+from pilot.engine.means import Means, Run
+from pilot.engine.reporter import Reporter
+from pilot.engine.told import update_of
+from pilot.lib.log import JobLog
+
+_RESERVE = ".reserve"
+_RESERVE_BYTES = 1024 * 1024
+
+
+class Runner:
+    """Takes jobs in and brings each to its end. Everything here happens in the loop's thread.
+
+    `on_room` is called when a job has given its part of the node back, `on_end` when one has come to its end.
+    """
+
+    def __init__(self, means: Means, on_room: Callable[[], None], on_end: Callable[[Run], None]) -> None:
+        self.means = means
+        self.active: dict[str, Run] = {}
+        self._on_room, self._on_end = on_room, on_end
+        self.reporter = Reporter(means.store, means.source, means.loop, self._answered)
+        self._reserve()
+
+    # jobs come in
+
+    def take_in(self, definition: JobDefinition, acquired: float, getjob_s: float, bad: Failure | None) -> Run | None:
+        """Own a job: its directory and its row, before anything else. None if this attempt is known already.
+
+        With `bad` the job is not started, only reported with that error.
+        """
+        directory = self.means.workdir / f"job-{definition.key}"
+        facts = Facts(acquired=acquired, timing_s={"getjob": getjob_s}, debug=definition.debug)
+        if bad is None:
+            bad = _make_directory(directory, definition)
+        run = Run(definition, Job(definition.key), facts, directory, JobLog(definition.key, directory))
+        if not self.means.store.add_job(definition, run.job, facts, str(directory), self.means.pilot):
+            run.log.close()
+            return None
+        self.active[run.key] = run
+        run.log.info(f"acquired: {definition.name or definition.transformation}")
+        if bad is not None:
+            self._event(run, Reply(Phase.ACQUIRED, bad))
+        return run
+
+    def start(self, run: Run) -> None:
+        """Let a job that has got its part of the node begin."""
+        self._event(run, Reply(Phase.ACQUIRED))
+
+    def resume(self, run: Run) -> None:
+        """Take up a job that an earlier pilot left behind."""
+        self.active[run.key] = run
+        run.log.info(f"taken up again in phase {run.job.phase}")
+        if run.job.stopping:
+            run.cancel.set()
+        if run.job.phase is Phase.RUNNING:
+            self._rerun(run)
+        elif run.job.phase is not Phase.ACQUIRED:
+            self._carry_out(run, entry_order(run.job))
+
+    def stop(self, run: Run, failure: Failure) -> None:
+        """Have a job end early."""
+        run.log.error(f"is told to stop: {failure.message}")
+        self._event(run, Stop(failure))
+
+    # events and orders
+
+    def _event(
+        self, run: Run, event: Event, facts: Facts | None = None, also: Callable[[], None] | None = None
+    ) -> None:
+        """Decide, write it all in one transaction, then carry out the order."""
+        job, order = decide(run.job, event)
+        facts = facts or run.facts
+        moved = job.phase is not run.job.phase
+        name = f"reply {event.phase}" if isinstance(event, Reply) else f"stop {event.failure.code}"
+
+        def write() -> None:
+            with self.means.store.transaction():
+                if also is not None:
+                    also()
+                self.means.store.save(job, facts, name)
+                if moved and job.phase is not Phase.DONE and job.phase is not Phase.STAGING_OUT:
+                    update = self._update(run, job, facts)
+                    self.means.store.put_message(update, self.reporter.in_flight)
+
+        self._on_disk(write)
+        if job.error is not None and job.error != run.job.error:
+            run.log.error(f"failed: {job.error.message} (error {job.error.code})")
+        run.job, run.facts = job, facts
+        if moved:
+            run.log.info(f"phase {job.phase}")
+            run.began = time.monotonic()
+            self.reporter.poke()
+        self._carry_out(run, order)
+
+    def _carry_out(self, run: Run, order: Order) -> None:
+        match order:
+            case Order.STAGE_IN:
+                self._heartbeat_later(run)
+                self._work(run, lambda: stagework.stage_in(self.means, run), self._staged_in)
+            case Order.RUN:
+                self._start_payload(run)
+            case Order.STAGE_OUT | Order.STAGE_OUT_LOG:
+                self._give_room_back(run)
+                log_only = order is Order.STAGE_OUT_LOG
+                self._work(run, lambda: stagework.stage_out(self.means, run, log_only), self._staged_out)
+            case Order.REPORT:
+                self._give_room_back(run)
+                self.reporter.poke()
+            case Order.ABANDON:
+                self._abandon(run)
+            case Order.NOTHING:
+                if run.job.phase is Phase.DONE:
+                    self._end(run)
+
+    def _work(self, run: Run, work: Callable[[], Any], then: Callable[[Run, Any, PilotError | None], None]) -> None:
+        """Have a staging thread do something for the job and come back with it."""
+        loop = self.means.loop
+        self.means.staging.submit(work, lambda result, error: loop.post(lambda: then(run, result, error)))
+
+    # stage-in
+
+    def _staged_in(self, run: Run, result: stagework.StagedIn | None, error: PilotError | None) -> None:
+        failure = error.failure() if error else result.failure if result else None
+        facts = _timed(run, "stagein")
+        if result is not None:
+            facts = msgspec.structs.replace(facts, input_bytes=sum(o.size for o in result.outcomes))
+        outcomes = result.outcomes if result else ()
+        self._event(
+            run,
+            Reply(Phase.STAGING_IN, failure),
+            facts,
+            lambda: self.means.store.put_outcomes(run.key, outcomes),
+        )
+
+    # payload
+
+    def _start_payload(self, run: Run) -> None:
+        run.facts = msgspec.structs.replace(run.facts, started=time.time(), runs=run.facts.runs + 1)
+        try:
+            payload.start(self.means, run)
+        except PilotError as error:
+            self._event(run, Reply(Phase.RUNNING, error.failure()), _timed(run, "payload", ended=True))
+            return
+        assert run.child is not None
+        self.means.loop.watch(run.child.pidfd, lambda: self._payload_ended(run))
+        if run.job.stopping:
+            self._abandon(run)
+
+    def _payload_ended(self, run: Run) -> None:
+        child = run.child
+        if child is None or child.poll() is None:
+            return
+        self.means.loop.unwatch(child.pidfd)
+        run.drop_timer("kill")
+        finish = payload.Finish(self.means, run)
+        if finish.leftovers():
+            run.log.error(f"the payload left {len(finish.told)} processes behind: they are ended")
+            run.set_timer("leftovers", self.means.loop.after(0.2, lambda: self._collect_payload(run, finish)))
+        else:
+            self._collect_payload(run, finish)
+
+    def _collect_payload(self, run: Run, finish: payload.Finish) -> None:
+        failure, facts = finish.collect()
+        facts = _timed(run, "payload", ended=True, facts=facts)
+        self._event(run, Reply(Phase.RUNNING, failure), facts, lambda: self.means.store.end_processes(run.key))
+
+    def _abandon(self, run: Run) -> None:
+        """Interrupt what is being done for the job now; its reply will come."""
+        if run.child is not None and run.job.phase is Phase.RUNNING:
+            payload.end(self.means, run)
+        else:
+            run.cancel.set()
+
+    def _rerun(self, run: Run) -> None:
+        """The payload ran when an earlier pilot died: bring its inputs again and start it afresh, a few times."""
+        if run.facts.runs > self.means.settings.reruns:
+            failure = InternalPilotProblem(f"the pilot died beside this payload {run.facts.runs} times").failure()
+            self._event(run, Reply(Phase.RUNNING, failure), _timed(run, "payload", ended=True))
+            return
+
+        def then(_: Run, result: stagework.StagedIn | None, error: PilotError | None) -> None:
+            failure = error.failure() if error else result.failure if result else None
+            if failure or run.job.stopping:
+                self._event(run, Reply(Phase.RUNNING, failure), _timed(run, "payload", ended=True))
+            else:
+                self._start_payload(run)
+
+        def again() -> stagework.StagedIn:
+            leftovers.clear_for_rerun(run.directory)
+            return stagework.stage_in(self.means, run)
+
+        self._work(run, again, then)
+
+    # stage-out, report, end
+
+    def _staged_out(self, run: Run, result: stagework.StagedOut | None, error: PilotError | None) -> None:
+        failure = error.failure() if error else result.failure if result else None
+        facts = _timed(run, "stageout")
+        if result is not None:
+            facts = msgspec.structs.replace(
+                facts, stored=result.stored, workdir_bytes=result.workdir_bytes, log_excerpt=result.log_excerpt
+            )
+        outcomes = result.outcomes if result else ()
+        guids = {f.lfn: f.guid for f in result.stored} if result else {}
+        self._event(
+            run,
+            Reply(Phase.STAGING_OUT, failure),
+            facts,
+            lambda: self.means.store.put_outcomes(run.key, outcomes, guids),
+        )
+
+    def _answered(self, update: JobUpdate, answer: Answer) -> None:
+        run = self.active.get(update.key)
+        if run is None:
+            return
+        if update.state.final:
+            if answer.accepted or not answer.retry:
+                run.log.info(f"the server has the final report ({update.state}) {answer.why}".rstrip())
+                self._event(run, Reply(Phase.REPORTING))
+            return
+        for command in answer.commands:
+            if command.word == "tobekilled":
+                self.stop(run, PandaKill("the server asked for it").failure())
+            elif command.word == "nocleanup":
+                run.facts = msgspec.structs.replace(run.facts, no_cleanup=True)
+
+    def _end(self, run: Run) -> None:
+        for name in list(run.timers):
+            run.drop_timer(name)
+        run.log.close()
+        if run.child is not None:
+            run.child.close()
+        keep = "none" if run.facts.no_cleanup else self.means.settings.cleanup
+        self.means.staging.submit(lambda: leftovers.clean_up(run.directory, keep), lambda result, error: None)
+        self.active.pop(run.key, None)
+        self._on_end(run)
+
+    # heartbeats
+
+    def _heartbeat_later(self, run: Run) -> None:
+        settings = self.means.settings
+        period = settings.debug_heartbeat if run.facts.debug else settings.heartbeat
+        run.set_timer("heartbeat", self.means.loop.after(period, lambda: self._heartbeat(run)))
+
+    def _heartbeat(self, run: Run) -> None:
+        if run.job.phase in (Phase.REPORTING, Phase.DONE):
+            return
+        self._on_disk(
+            lambda: self.means.store.put_message(self._update(run, run.job, run.facts), self.reporter.in_flight)
+        )
+        self.reporter.poke()
+        self._heartbeat_later(run)
+
+    def _update(self, run: Run, job: Job, facts: Facts) -> JobUpdate:
+        metadata = records.read_json_object(run.directory / "jobReport.json") if job.phase is Phase.REPORTING else None
+        update = update_of(run.definition, job, facts, time.time(), directory=run.directory, metadata=metadata)
+        with contextlib.suppress(OSError):
+            brief = msgspec.structs.replace(update, metadata=None)
+            records.write_atomically(run.directory / "heartbeat.json", msgspec.json.encode(brief).decode() + "\n")
+        return update
+
+    # room
+
+    def _give_room_back(self, run: Run) -> None:
+        if run.grant is not None:
+            run.grant = None
+            self.means.slots.release(run.key)
+            self._on_room()
+
+    def _reserve(self) -> None:
+        """Keep a little disk aside, so that a full disk can still be told of."""
+        with contextlib.suppress(OSError):
+            path = self.means.workdir / _RESERVE
+            if not path.exists():
+                path.write_bytes(b"\0" * _RESERVE_BYTES)
+
+    def _on_disk(self, write: Callable[[], object]) -> None:
+        """Write to the PilotDB; on a full disk give the reserve up first, and try again."""
+        try:
+            write()
+        except NoLocalSpace:
+            (self.means.workdir / _RESERVE).unlink(missing_ok=True)
+            write()
+
+
+def _timed(run: Run, name: str, *, ended: bool = False, facts: Facts | None = None) -> Facts:
+    facts = facts or run.facts
+    spent = round(time.monotonic() - run.began, 3) if run.began else 0.0
+    facts = msgspec.structs.replace(facts, timing_s={**facts.timing_s, name: facts.timing_s.get(name, 0.0) + spent})
+    return msgspec.structs.replace(facts, ended=time.time()) if ended else facts
+
+
+def _make_directory(directory: Path, definition: JobDefinition) -> Failure | None:
+    from pilot.core.errors import MakeDirectory
+
+    try:
+        directory.mkdir(exist_ok=True)
+        text = msgspec.json.format(msgspec.json.encode(definition.raw), indent=2).decode()
+        records.write_atomically(directory / "job.json", text + "\n")
+    except OSError as error:
+        kind = NoLocalSpace if error.errno == 28 else MakeDirectory
+        return kind(f"{directory}: {error.strerror}").failure()
+    return None

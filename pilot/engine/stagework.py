@@ -1,0 +1,197 @@
+"""What staging threads do for a job: bring its inputs, send its outputs and its log. No job state is touched here."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from pilot.core.errors import (
+    EmptyOutputFile,
+    Failure,
+    FileHandlingFailure,
+    LogFileCreationFailure,
+    MissingOutputFile,
+    NoLocalSpace,
+    PilotError,
+    first_of,
+)
+from pilot.core.job import JobDefinition, OutputFile
+from pilot.core.transfer import Outcome
+from pilot.core.update import StoredFile
+from pilot.engine import records
+from pilot.engine.archive import make_log_archive
+from pilot.engine.diagnosis import excerpt
+from pilot.engine.means import Means, Run
+from pilot.staging.plan import local_name, plan_stage_in, plan_stage_out
+
+
+class StagedIn(msgspec.Struct, frozen=True):
+    """What came of stage-in."""
+
+    outcomes: tuple[Outcome, ...]
+    failure: Failure | None
+
+
+class StagedOut(msgspec.Struct, frozen=True):
+    """What came of stage-out: the files that are stored, the log archive among them."""
+
+    outcomes: tuple[Outcome, ...]
+    stored: tuple[StoredFile, ...]
+    failure: Failure | None
+    workdir_bytes: int
+    log_excerpt: str
+
+
+def stage_in(means: Means, run: Run) -> StagedIn:
+    """Bring all inputs into the job's directory and write the catalogue. Raises `PilotError` for a plan that fails."""
+    definition = run.definition
+    transfers = plan_stage_in(definition, str(run.directory), means.site)
+    outcomes = tuple(means.transferer.carry_out(transfers, cancel=run.cancel)) if transfers else ()
+    failure = _first_failure(outcomes)
+    if failure is None:
+        guids = {file.lfn: file.guid for file in definition.inputs}
+        rows = [(guids.get(o.lfn) or records.new_guid(), o.lfn, o.target.removeprefix("file://")) for o in outcomes]
+        with _disk(run.directory):
+            records.write_atomically(run.directory / "PoolFileCatalog.xml", records.pool_file_catalog(rows))
+    for outcome in outcomes:
+        if outcome.failure is None:
+            run.log.info(f"staged in {outcome.lfn}: {outcome.size} bytes in {outcome.seconds:.3f} s")
+        else:
+            run.log.error(f"not staged in {outcome.lfn}: {outcome.failure.message}")
+    return StagedIn(outcomes, failure)
+
+
+def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
+    """Send the outputs (unless `log_only`), then the log archive; write the reports beside them.
+
+    What exists is sent even when something is missing. The log is tried whatever happened before.
+    """
+    size = directory_bytes(run.directory)
+    found, failure = ([], None) if log_only else find_outputs(run.definition, run.directory)
+    outcomes, trouble = _send(means, run, found)
+    failure = _worse(failure, trouble)
+    stored = _stored(run.directory, found, outcomes)
+    for file in stored:
+        run.log.info(f"staged out {file.lfn}: {file.size} bytes to {file.surl}")
+    if failure is not None:
+        run.log.error(f"stage-out: {failure.message}")
+    trouble = _write_reports(run, stored)
+    if run.definition.log is not None:
+        sent, lost = _send_log(means, run, run.definition.log, [file.lfn for file in found])
+        outcomes += sent
+        stored += _stored(run.directory, [run.definition.log], sent)
+        trouble = _worse(_worse(trouble, lost), _write_reports(run, stored))
+    return StagedOut(tuple(outcomes), stored, _worse(failure, trouble), size, excerpt(run.directory / "pilot.log"))
+
+
+def find_outputs(definition: JobDefinition, directory: Path) -> tuple[list[OutputFile], Failure | None]:
+    """The declared outputs that the payload wrote, under their real names, and what is wrong with the others."""
+    found: list[OutputFile] = []
+    missing: list[str] = []
+    empty: list[str] = []
+    for output in definition.outputs:
+        paths = _matching(output, directory)
+        if not paths and not output.optional:
+            missing.append(output.lfn)
+        for path in paths:
+            if path.stat().st_size == 0 and not output.optional:
+                empty.append(path.name)
+            else:
+                found.append(msgspec.structs.replace(output, lfn=path.name))
+    failure = MissingOutputFile(", ".join(missing)).failure() if missing else None
+    if empty:
+        failure = _worse(failure, EmptyOutputFile(", ".join(empty)).failure())
+    return found, failure
+
+
+def directory_bytes(directory: Path) -> int:
+    """The size of all files below a directory, links not followed."""
+    total = 0
+    for root, _, files in os.walk(directory):
+        for name in files:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(root, name)).st_size
+    return total
+
+
+def _matching(output: OutputFile, directory: Path) -> list[Path]:
+    if not output.pattern:
+        path = directory / output.lfn
+        return [path] if path.is_file() else []
+    expression = re.compile(output.pattern)
+    return sorted(p for p in directory.iterdir() if expression.fullmatch(p.name) and p.is_file())
+
+
+def _send(means: Means, run: Run, files: list[OutputFile]) -> tuple[list[Outcome], Failure | None]:
+    if not files:
+        return [], None
+    try:
+        transfers = plan_stage_out(run.definition, files, str(run.directory), means.site)
+    except PilotError as error:
+        return [], error.failure()
+    outcomes = means.transferer.carry_out(transfers, cancel=run.cancel)
+    return outcomes, _first_failure(outcomes)
+
+
+def _send_log(means: Means, run: Run, log: OutputFile, outputs: list[str]) -> tuple[list[Outcome], Failure | None]:
+    without = [*(local_name(file) for file in run.definition.inputs), *outputs]
+    folder = f"tarball_PandaJob_{run.definition.job_id}_{means.settings.queue}"
+    try:
+        make_log_archive(run.directory, run.directory / log.lfn, without=without, folder=folder)
+    except (NoLocalSpace, LogFileCreationFailure) as error:
+        return [], error.failure()
+    return _send(means, run, [log])
+
+
+def _stored(directory: Path, files: list[OutputFile], outcomes: list[Outcome]) -> tuple[StoredFile, ...]:
+    guids = records.guids_of(records.read_json_object(directory / "jobReport.json") or {})
+    arrived = {outcome.lfn: outcome for outcome in outcomes if outcome.failure is None}
+    return tuple(
+        StoredFile(
+            lfn=file.lfn,
+            guid=guids.get(file.lfn) or file.guid or records.new_guid(),
+            size=arrived[file.lfn].size,
+            checksums=arrived[file.lfn].checksums,
+            surl=arrived[file.lfn].target,
+            rse=arrived[file.lfn].rse or file.rse,
+        )
+        for file in files
+        if file.lfn in arrived
+    )
+
+
+def _write_reports(run: Run, stored: tuple[StoredFile, ...]) -> Failure | None:
+    datasets = {output.lfn: output.dataset for output in run.definition.all_outputs}
+    try:
+        with _disk(run.directory):
+            text = records.output_files_xml(stored, datasets)
+            records.write_atomically(run.directory / "OutputFiles.xml", text)
+    except PilotError as error:
+        return error.failure()
+    return None
+
+
+def _first_failure(outcomes: Sequence[Outcome]) -> Failure | None:
+    failure: Failure | None = None
+    for outcome in outcomes:
+        failure = _worse(failure, outcome.failure)
+    return failure
+
+
+def _worse(known: Failure | None, new: Failure | None) -> Failure | None:
+    return known if new is None else first_of(known, new)
+
+
+@contextlib.contextmanager
+def _disk(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = NoLocalSpace if error.errno == errno.ENOSPC else FileHandlingFailure
+        raise kind(f"{directory}: {error.strerror}") from error

@@ -1,0 +1,83 @@
+"""Reading the PilotDB: everything that `show`, `status` and the reports know comes from here. Never writes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from pilot.core.errors import FileHandlingFailure
+
+_JSON_COLUMNS = frozenset({"error", "definition", "facts", "checksums", "body", "answer", "identity"})
+
+
+class Reader:
+    """A read-only view of one PilotDB; sees every commit of a running pilot. Errors: `FileHandlingFailure`."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise FileHandlingFailure(f"there is no PilotDB {path}: name it with --db or go to the work directory")
+        self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10.0)
+        self._db.row_factory = sqlite3.Row
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs, the oldest first, a row each."""
+        return self._rows(
+            "SELECT key, job_id, attempt, name, phase, outcome, error_code, error, exit_code, directory, facts,"
+            " acquired, updated, ended FROM jobs ORDER BY acquired, key"
+        )
+
+    def find(self, word: str) -> list[str]:
+        """The keys of the jobs that a person may mean: a key, a PandaID, or a directory's name."""
+        word = word.removeprefix("job-").rstrip("/")
+        rows = self._rows("SELECT key FROM jobs WHERE key = ? OR CAST(job_id AS TEXT) = ? ORDER BY attempt", word, word)
+        return [row["key"] for row in rows]
+
+    def job(self, key: str) -> dict[str, Any]:
+        """Everything about one attempt."""
+        found = self._rows("SELECT * FROM jobs WHERE key = ?", key)[0]
+        found["phases"] = self._rows("SELECT at, event, phase, error FROM phases WHERE key = ? ORDER BY id", key)
+        found["files"] = self._rows("SELECT * FROM files WHERE key = ? ORDER BY direction, lfn", key)
+        found["transfers"] = self._rows("SELECT * FROM transfers WHERE key = ? ORDER BY id", key)
+        found["messages"] = self._rows(
+            "SELECT id, state, final, created, tries, sent, answered, accepted, answer FROM messages WHERE key = ?"
+            " ORDER BY id",
+            key,
+        )
+        found["processes"] = self._rows("SELECT * FROM processes WHERE key = ? ORDER BY id", key)
+        found["samples"] = self._rows("SELECT count(*) AS n, max(at) AS last FROM samples WHERE key = ?", key)[0]
+        return found
+
+    def samples(self, key: str) -> list[dict[str, Any]]:
+        """The time series of one payload."""
+        return self._rows("SELECT * FROM samples WHERE key = ? ORDER BY at", key)
+
+    def last_sample(self, key: str) -> dict[str, Any] | None:
+        """The newest sample of one payload."""
+        rows = self._rows("SELECT * FROM samples WHERE key = ? ORDER BY at DESC LIMIT 1", key)
+        return rows[0] if rows else None
+
+    def pilots(self) -> list[dict[str, Any]]:
+        """The pilots that have worked here, the oldest first."""
+        return self._rows("SELECT * FROM pilots ORDER BY pilot")
+
+    def _rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        try:
+            return [_decoded(row) for row in self._db.execute(sql, values)]
+        except sqlite3.Error as error:
+            raise FileHandlingFailure(f"the PilotDB cannot be read: {error}") from error
+
+
+def _decoded(row: sqlite3.Row) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in row.keys():  # noqa: SIM118 - iterating a Row gives its values
+        value = row[name]
+        if name in _JSON_COLUMNS and isinstance(value, str) and value[:1] in '{["':
+            value = json.loads(value)
+        found[name] = value
+    return found
