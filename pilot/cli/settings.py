@@ -63,7 +63,7 @@ def _converted(name: str, value: Any, where: str) -> Any:
         raise click.UsageError(
             f"{where}: there is no setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
         )
-    wanted = type(known[name].default)
+    wanted: type = type(known[name].default)
     choices = known[name].metadata["choices"]
     try:
         if isinstance(value, bool) and wanted is not bool:

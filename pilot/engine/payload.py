@@ -17,7 +17,7 @@ from pilot.engine import records
 from pilot.engine.diagnosis import diagnose_payload
 from pilot.engine.means import Means, Run
 from pilot.lib.kin import Identity
-from pilot.lib.process import spawn
+from pilot.lib.process import Child, spawn
 from pilot.lib.procfs import Proc
 from pilot.runtime.environment import Surroundings, payload_environment
 from pilot.runtime.payload_command import payload_command
@@ -61,7 +61,7 @@ def end(means: Means, run: Run) -> None:
         return
     run.kill_sent = True
     child.terminate()
-    run.set_timer("kill", means.loop.after(means.settings.kill_after, child.kill))
+    run.set_timer("kill", means.loop.after(means.settings.kill_after, lambda: _kill(child)))
 
 
 def limits_of(run: Run) -> Limits:
@@ -140,3 +140,7 @@ def _opened(path: Path) -> Iterator[int]:
 
 def _words(exit: Exit) -> str:
     return f"exit code {exit.code}" if exit.signal is None else f"signal {exit.signal}"
+
+
+def _kill(child: Child) -> None:
+    child.kill()
