@@ -115,3 +115,16 @@ class NoJobsInPanda(PilotError):
     """The server has no jobs."""
 
     code, retry, owner = 1385, True, Owner.SERVER
+
+
+class RequestRefused(CommunicationFailure):
+    """The server refused the request."""
+
+    # The number is its parent's: the server knows no finer one. Saying the same again does not help.
+    retry = False
+
+
+class ServerNotTrusted(CommunicationFailure):
+    """The server's certificate could not be verified."""
+
+    retry, owner = False, Owner.SITE

@@ -1,0 +1,100 @@
+"""Jobs from files, without any server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pilot.core.errors import ConversionFailure, FileHandlingFailure, NoSuchFile
+from pilot.core.update import Answer, JobUpdate
+from pilot.plugins.sources.base import Acquired, Capacity
+
+#: Numbers for jobs that have none in their file.
+_FIRST_NUMBER = 1
+
+
+class LocalSource:
+    """Gives the jobs of some JSON files, in order and once each; what is told of them goes to a file, if one is named.
+
+    A file holds one description, a list of them, or one on each line. A description without a PandaID gets a number
+    that no other has. All files are read at once, so that a bad one is told before any job runs.
+    """
+
+    events = None
+
+    def __init__(self, files: Iterable[str | Path], report_file: str | Path | None = None) -> None:
+        self._jobs = _numbered([job for file in files for job in read_jobs(Path(file))])
+        self._report_file = Path(report_file) if report_file else None
+        self._words: dict[int, str] = {}
+
+    def acquire(self, capacity: Capacity) -> Acquired:
+        """The next jobs; `finished` with the last of them."""
+        given, self._jobs = self._jobs[: max(0, capacity.jobs)], self._jobs[max(0, capacity.jobs) :]
+        return Acquired(tuple(given), finished=not self._jobs)
+
+    def report(self, updates: Sequence[JobUpdate]) -> Sequence[Answer]:
+        """Everything is accepted. Raises `FileHandlingFailure` when the report file cannot be written."""
+        import msgspec
+
+        for update in updates:
+            self._words[update.job_id] = str(update.state)
+        if self._report_file:
+            lines = b"".join(msgspec.json.encode(update) + b"\n" for update in updates)
+            try:
+                with self._report_file.open("ab") as file:
+                    file.write(lines)
+            except OSError as error:
+                raise FileHandlingFailure(f"{self._report_file}: {error.strerror}") from error
+        return [Answer(True) for _ in updates]
+
+    def status(self, job_ids: Sequence[int]) -> dict[int, str]:
+        """The last word that was told of each job by this pilot."""
+        return {number: self._words[number] for number in job_ids if number in self._words}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def read_jobs(file: Path) -> list[dict[str, Any]]:
+    """The descriptions in a file. Raises `NoSuchFile` or `ConversionFailure`, naming the file and the line."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NoSuchFile(f"{file}: there is no such job file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileHandlingFailure(f"{file}: {error}") from error
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) < 2 or not all(line.lstrip().startswith("{") for line in lines):
+            raise ConversionFailure(f"{file}: {error}") from error
+        found = [_line(file, at, line) for at, line in enumerate(text.splitlines(), 1) if line.strip()]
+    jobs = found if isinstance(found, list) else [found]
+    for job in jobs:
+        if not isinstance(job, dict):
+            raise ConversionFailure(f"{file}: expected job descriptions (JSON objects), found {json.dumps(job)[:60]}")
+    return jobs
+
+
+def _line(file: Path, at: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ConversionFailure(f"{file}, line {at}: {error}") from error
+
+
+def _numbered(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every job with a PandaID. Two with one number are a mistake that would mix up their records."""
+    taken: set[str] = set()
+    for job in jobs:
+        number = job.get("PandaID")
+        if number is not None and (key := f"{number}.{job.get('attemptNr') or 0}") in taken:
+            raise ConversionFailure(f"PandaID {number} is given to two jobs: every job needs a number of its own")
+        elif number is not None:
+            taken.add(key)
+    numbers = {key.partition(".")[0] for key in taken}
+    free = (n for n in range(_FIRST_NUMBER, len(jobs) + len(numbers) + 2) if str(n) not in numbers)
+    return [job if job.get("PandaID") is not None else {**job, "PandaID": next(free)} for job in jobs]

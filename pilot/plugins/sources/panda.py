@@ -1,0 +1,68 @@
+"""Jobs from a PanDA server, in either dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pilot.core.errors import RequestRefused
+from pilot.core.update import Answer, JobUpdate
+from pilot.plugins.sources.base import Acquired, Capacity
+from pilot.plugins.sources.panda_server import PandaServer, Tongue
+from pilot.plugins.sources.panda_settings import PandaSettings
+
+
+class PandaSource:
+    """Gives jobs of one queue and tells the server of them.
+
+    Asking and telling have a connection each, since an answer to the one may take long. Several updates go in one
+    request of at most `settings.bulk`.
+    """
+
+    def __init__(self, settings: PandaSettings) -> None:
+        self.settings = settings
+        self.tongue = Tongue(settings.dialect)
+        self._ask = PandaServer(settings, self.tongue)
+        self._tell = PandaServer(settings, self.tongue)
+
+    def acquire(self, capacity: Capacity) -> Acquired:
+        """Ask for jobs; none is an answer too."""
+        dialect = self._ask.dialect
+        return dialect.read_jobs(self._ask.call(dialect.acquire(capacity, self.settings)))
+
+    def report(self, updates: Sequence[JobUpdate]) -> Sequence[Answer]:
+        """Tell the server, in bulk where there are several."""
+        answers: list[Answer] = []
+        for start in range(0, len(updates), max(1, self.settings.bulk)):
+            answers += self._report(updates[start : start + max(1, self.settings.bulk)])
+        return answers
+
+    def _report(self, updates: Sequence[JobUpdate]) -> list[Answer]:
+        """One request for all; when the server refuses the whole, each by itself, so that one does not stop others."""
+        if len(updates) == 1:
+            return [self._report_one(updates[0])]
+        dialect = self._tell.dialect
+        try:
+            body = self._tell.call(dialect.update_bulk(updates, self.settings.node))
+            return dialect.read_answers(body, len(updates))
+        except RequestRefused:
+            return [self._report_one(update) for update in updates]
+
+    def _report_one(self, update: JobUpdate) -> Answer:
+        """One update. What the server refuses (a token that ran out, say) is kept for later: it may be renewed."""
+        dialect = self._tell.dialect
+        try:
+            return dialect.read_answer(self._tell.call(dialect.update(update, self.settings.node)))
+        except RequestRefused as refused:
+            return Answer(False, True, str(refused))
+
+    def status(self, job_ids: Sequence[int]) -> dict[int, str]:
+        """The server's word on each job that it knows."""
+        if not job_ids:
+            return {}
+        dialect = self._tell.dialect
+        return dialect.read_status(self._tell.call(dialect.status(job_ids)), job_ids)
+
+    def close(self) -> None:
+        """Let go of both connections."""
+        self._ask.close()
+        self._tell.close()

@@ -1,0 +1,13 @@
+"""The sources by name."""
+
+from pilot.lib.registry import Registry
+from pilot.plugins.sources.base import Source
+
+SOURCES: Registry[Source] = Registry(
+    "pilot.sources",
+    {
+        "panda": "pilot.plugins.sources.panda:PandaSource",
+        "local": "pilot.plugins.sources.local:LocalSource",
+        "dummy": "pilot.plugins.sources.dummy:DummySource",
+    },
+)
