@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +60,7 @@ class Run:
     began: float = 0.0
     timers: dict[str, Timer] = field(default_factory=dict)
     kill_sent: bool = False
-    leftovers: threading.Event = field(default_factory=threading.Event)
+    stdout: str = ""
 
     @property
     def key(self) -> str:

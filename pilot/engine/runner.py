@@ -11,16 +11,17 @@ from typing import Any
 
 import msgspec
 
-from pilot.core.errors import Failure, InternalPilotProblem, NoLocalSpace, PandaKill, PilotError
+from pilot.core.errors import Failure, InternalPilotProblem, NoLocalSpace, PilotError
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Event, Job, Order, Phase, Reply, Stop, decide, entry_order
-from pilot.core.update import Answer, JobUpdate
-from pilot.engine import leftovers, payload, records, stagework
+from pilot.core.update import Answer, Command, JobUpdate
+from pilot.engine import leftovers, payload, records, stagework, steering
 from pilot.engine.means import Means, Run
 from pilot.engine.reporter import Reporter
 from pilot.engine.told import update_of
 from pilot.lib.log import JobLog
+from pilot.runtime.environment import PASSED_ON, passed_on
 
 _RESERVE = ".reserve"
 _RESERVE_BYTES = 1024 * 1024
@@ -237,10 +238,23 @@ class Runner:
                 self._event(run, Reply(Phase.REPORTING))
             return
         for command in answer.commands:
-            if command.word == "tobekilled":
-                self.stop(run, PandaKill("the server asked for it").failure())
-            elif command.word == "nocleanup":
-                run.facts = msgspec.structs.replace(run.facts, no_cleanup=True)
+            self._steer(run, command)
+
+    def _steer(self, run: Run, command: Command) -> None:
+        """Do what the server ordered."""
+        if (failure := steering.kill_of(command)) is not None:
+            self.stop(run, failure)
+        elif steering.is_free(command):
+            env = passed_on(self.means.base_env, PASSED_ON)
+            self._work(run, lambda: steering.carry_out(run, command, env), self._tell_stdout)
+        elif steering.noted(run, command):
+            self._heartbeat_later(run, first=0.5 if run.facts.debug else None)
+
+    def _tell_stdout(self, run: Run, text: str | None, error: PilotError | None) -> None:
+        """Send what an operator's command printed, at once."""
+        if run.job.phase not in (Phase.REPORTING, Phase.DONE):
+            run.stdout = text or str(error or "")
+            self._heartbeat(run)
 
     def _end(self, run: Run) -> None:
         for name in list(run.timers):
@@ -255,10 +269,11 @@ class Runner:
 
     # heartbeats
 
-    def _heartbeat_later(self, run: Run) -> None:
+    def _heartbeat_later(self, run: Run, first: float | None = None) -> None:
         settings = self.means.settings
         period = settings.debug_heartbeat if run.facts.debug else settings.heartbeat
-        run.set_timer("heartbeat", self.means.loop.after(period, lambda: self._heartbeat(run)))
+        wait = period if first is None else min(first, period)
+        run.set_timer("heartbeat", self.means.loop.after(wait, lambda: self._heartbeat(run)))
 
     def _heartbeat(self, run: Run) -> None:
         if run.job.phase in (Phase.REPORTING, Phase.DONE):
@@ -271,7 +286,12 @@ class Runner:
 
     def _update(self, run: Run, job: Job, facts: Facts) -> JobUpdate:
         metadata = records.read_json_object(run.directory / "jobReport.json") if job.phase is Phase.REPORTING else None
-        update = update_of(run.definition, job, facts, time.time(), directory=run.directory, metadata=metadata)
+        stdout, run.stdout = run.stdout, ""
+        if not stdout and facts.debug and job.phase is Phase.RUNNING:
+            stdout = steering.debug_text(run)
+        update = update_of(
+            run.definition, job, facts, time.time(), directory=run.directory, metadata=metadata, stdout=stdout
+        )
         with contextlib.suppress(OSError):
             brief = msgspec.structs.replace(update, metadata=None)
             records.write_atomically(run.directory / "heartbeat.json", msgspec.json.encode(brief).decode() + "\n")
