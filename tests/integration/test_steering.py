@@ -91,9 +91,7 @@ def test_debug_mode_sends_the_end_of_the_file_that_is_being_written(server: Runn
     assert pilot.process.wait(20) == 0
 
 
-def test_an_operators_command_is_answered_and_cannot_leave_the_directory(
-    server: RunningServer, tmp_path: Path
-) -> None:
+def test_an_operators_command_is_answered_and_cannot_leave_the_directory(server: RunningServer, tmp_path: Path) -> None:
     pilot = Pilot(server, tmp_path, "echo here > marker.txt; sleep 30")
     pilot.wait_for(_running, "running")
     pilot.post("jobs/77/command", {"command": "ls -l"})
