@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 import msgspec
@@ -20,7 +21,8 @@ class DialectName(StrEnum):
 class PandaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach the server, who asks, and what is asked for.
 
-    `url` is the server's base (`https://host:25443`); a path of either dialect behind it is left out. `queue` is
+    `url` is the server's base (`https://host:25443`); a path of either dialect behind it is left out, and where it
+    names no port `port` is taken. `queue` is
     the resource name that goes to the server, `label` the prodSourceLabel. `proxy` is a PEM file (proxy, or
     certificate with key), `token_file` a file that holds a token, `origin` its VO; a token is preferred.
     `user_id`, `task_id`, `resource_type`, `job_type` and `computing_element` narrow what jobs are asked for;
@@ -29,6 +31,7 @@ class PandaSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     queue: str
+    port: int = 25443
     label: str = "managed"
     node: Node = Node()
     dialect: DialectName = DialectName.AUTO
@@ -61,4 +64,5 @@ class PandaSettings(msgspec.Struct, frozen=True, kw_only=True):
         url = self.url if "://" in self.url else f"https://{self.url}"
         for path in ("/server/panda", "/api/v1", "/api/latest", "/api", "/server"):
             url = url.rstrip("/").removesuffix(path)
-        return url.rstrip("/")
+        url = url.rstrip("/")
+        return url if re.search(r":\d+$", url) else f"{url}:{self.port}"
