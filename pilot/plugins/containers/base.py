@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar, Protocol
 
 import msgspec
@@ -34,7 +35,8 @@ class Host(msgspec.Struct, frozen=True):
 
     `env` is the environment in which the runtime's program is looked up (`PATH`) and asked (`HOME`,
     `XDG_RUNTIME_DIR`, `DOCKER_HOST`, ...). `program` forces a program, `socket` the address of a daemon,
-    `python` the interpreter for a helper process. `proc` is the process file system.
+    `python` the interpreter for a helper process. `proc` is the process file system. `uid` and `gid` are those of the
+    user who runs the wrapped command (-1: the pilot's own).
     """
 
     env: dict[str, str] = {}
@@ -42,6 +44,13 @@ class Host(msgspec.Struct, frozen=True):
     socket: str = ""
     python: str = ""
     proc: str = "/proc"
+    uid: int = -1
+    gid: int = -1
+
+    @property
+    def user(self) -> tuple[int, int]:
+        """User and group of the wrapped command."""
+        return (self.uid if self.uid >= 0 else os.getuid(), self.gid if self.gid >= 0 else os.getgid())
 
 
 class Container(Protocol):
@@ -49,8 +58,8 @@ class Container(Protocol):
 
     Threads: every method may be called from any thread, at the same time as any other.
     Errors: `wrap` raises `QueueNotSetUpForContainers` for a request that this runtime can never serve (no image,
-    an option that is not its own); `end` and `ours` raise `ContainerGeneralFailure` when the runtime does not answer.
-    No other method raises.
+    an option that is not its own); `end`, `ours` and `pid` raise `ContainerGeneralFailure` when the runtime does not
+    answer. No other method raises.
     """
 
     traits: ClassVar[Traits]
@@ -70,6 +79,12 @@ class Container(Protocol):
 
     def ours(self, token: str) -> tuple[str, ...]:
         """The names of the containers, running or left over, that a pilot with this token started."""
+
+    def pid(self, name: str) -> int | None:
+        """The first process inside as the host numbers it, for a runtime with a daemon; None elsewhere or not running.
+
+        Where None, everything inside descends from the wrapped command's own process.
+        """
 
     def check(self) -> str:
         """What is missing before this runtime can be used on this machine, in one line; empty if nothing is."""

@@ -14,29 +14,39 @@ from pilot.core.command import Command, ContainerRequest
 from pilot.core.errors import QueueNotSetUpForContainers
 
 #: Mounts the image (a directory, or a squashfs at an offset) below /dev/shm of the new mount namespace, which nobody
-#: outside sees, makes it writable by an overlay in memory where the kernel allows that, so that bind points which the
-#: image lacks can be made, and hands over to bwrap. Arguments: image, offset (empty: a directory), bwrap's own.
+#: outside sees, and hands over to bwrap. Where the kernel allows it, an overlay in memory makes the image writable
+#: until then, so that bind points which it lacks can be made and it learns of the network and the user.
+#: Arguments: image, offset (empty: a directory), uid, gid, bwrap's own.
 IMAGE_SCRIPT = """\
-image=$1; offset=$2; shift 2
+image=$1; offset=$2; uid=$3; gid=$4; shift 4
 [ -e "$image" ] || { echo "box: image $image does not exist" >&2; exit 255; }
 mount -t tmpfs -o mode=755 tmpfs /dev/shm && cd /dev/shm && mkdir image upper work root || exit 255
 if [ -n "$offset" ]; then
   squashfuse -o "offset=$offset" "$image" image || { echo "box: image $image cannot be mounted" >&2; exit 255; }
   image=/dev/shm/image
 fi
-root=$image
 case $image in
-  *[,:\\\\]*) ;;
-  *) mount -t overlay overlay -o "lowerdir=$image,upperdir=upper,workdir=work" root 2>/dev/null && root=/dev/shm/root ;;
+  *[,:\\\\]*) overlay= ;;
+  *) overlay="lowerdir=$image,upperdir=upper,workdir=work" ;;
 esac
-cd /
-bind=--ro-bind; [ "$root" = "$image" ] || bind=--bind
-exec bwrap "$bind" "$root" / "$@"
+if [ -n "$overlay" ] && mount -t overlay overlay -o "$overlay" root 2>/dev/null; then
+  for file in resolv.conf hosts; do
+    [ -d root/etc ] && [ -r "/etc/$file" ] && rm -f "root/etc/$file" && cat "/etc/$file" > "root/etc/$file"
+  done
+  if [ -f root/etc/passwd ] && ! grep -q "^[^:]*:[^:]*:$uid:" root/etc/passwd; then
+    echo "payload:x:$uid:$gid:payload:/:/bin/sh" >> root/etc/passwd
+  fi
+  cd / && unset OLDPWD && exec bwrap --bind /dev/shm/root / "$@"
+fi
+cd / && unset OLDPWD && exec bwrap --ro-bind "$image" / "$@"
 """
 
-#: Files of the host that an image needs to know the network and the users.
-_HOST_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/localtime")
 _GPU_DEVICES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset", "nvidia-caps", "kfd", "dri")
+
+
+def image_command(image: str, offset: str, uid: int, gid: int) -> list[str]:
+    """What goes before bwrap's options when the root is an image; `offset` empty: it is a directory."""
+    return ["sh", "-c", IMAGE_SCRIPT, "box", image, offset, str(uid), str(gid)]
 
 
 def unshare(request: ContainerRequest) -> list[str]:
@@ -64,7 +74,6 @@ def bwrap_options(command: Command, request: ContainerRequest, uid: int, gid: in
     argv += ["--dev", "/dev", "--bind", "/proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp"]
     if image:
         argv += ["--ro-bind", "/sys", "/sys"]
-        argv += [word for path in _HOST_FILES for word in ("--ro-bind-try", path, path)]
     argv += [word for path in _gpu_paths(request.gpus) for word in ("--dev-bind-try", path, path)]
     for bind in request.binds:
         argv += ["--bind" if bind.writable else "--ro-bind", bind.source, bind.inside]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import ClassVar
 
 from pilot.core.command import Command, ContainerRequest
@@ -23,14 +22,14 @@ class Bubblewrap:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._uid, self._gid = os.getuid(), os.getgid()
+        self._uid, self._gid = host.user
 
     def wrap(self, command: Command, request: ContainerRequest) -> Command:
         """`unshare ... bwrap ...`; an image is the directory of a root file system."""
         env, hidden = box.environment({**allowed(command.env, request.env_names), **marks.mark(request)})
         options = box.bwrap_options(command, request, self._uid, self._gid, image=bool(request.image))
         if request.image:
-            inner = ["sh", "-c", box.IMAGE_SCRIPT, "box", request.image, "", *options]
+            inner = [*box.image_command(request.image, "", self._uid, self._gid), *options]
         else:
             inner = ["bwrap", "--ro-bind", "/", "/", *options]
         return Command(
@@ -44,6 +43,10 @@ class Bubblewrap:
     def ours(self, token: str) -> tuple[str, ...]:
         """What carries the token."""
         return marks.names_of(self._host.proc, token)
+
+    def pid(self, name: str) -> int | None:
+        """Everything descends from the wrapped command."""
+        return None
 
     def check(self) -> str:
         """Whether the programs are there and the kernel lets this user make the namespaces: tried for real."""

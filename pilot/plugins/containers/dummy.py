@@ -66,6 +66,10 @@ class DummyContainer:
         self._answer()
         return marks.names_of(self._host.proc, token)
 
+    def pid(self, name: str) -> int | None:
+        """Everything descends from the wrapped command."""
+        return None
+
     def check(self) -> str:
         """What the test wants to be missing."""
         return self._faults.missing

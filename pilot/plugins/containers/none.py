@@ -37,6 +37,10 @@ class NoContainer:
         """What carries the token."""
         return marks.names_of(self._host.proc, token)
 
+    def pid(self, name: str) -> int | None:
+        """Everything descends from the wrapped command."""
+        return None
+
     def check(self) -> str:
         """Nothing is ever missing."""
         return ""

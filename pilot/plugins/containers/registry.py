@@ -9,8 +9,12 @@ CONTAINERS: Registry[Container] = Registry(
     "pilot.containers",
     {
         "none": "pilot.plugins.containers.none:NoContainer",
+        "apptainer": "pilot.plugins.containers.apptainer:Apptainer",
+        "singularity": "pilot.plugins.containers.apptainer:Singularity",
         "bubblewrap": "pilot.plugins.containers.bubblewrap:Bubblewrap",
         "sif": "pilot.plugins.containers.sif:Sif",
+        "docker": "pilot.plugins.containers.docker:Docker",
+        "podman": "pilot.plugins.containers.podman:Podman",
         "dummy": "pilot.plugins.containers.dummy:DummyContainer",
     },
 )

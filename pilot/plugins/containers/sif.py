@@ -31,14 +31,14 @@ class Sif:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._uid, self._gid = os.getuid(), os.getgid()
+        self._uid, self._gid = host.user
 
     def wrap(self, command: Command, request: ContainerRequest) -> Command:
         """A start that reads the image's header, then `unshare ... squashfuse ... bwrap ...`."""
         if not request.image:
             raise QueueNotSetUpForContainers("no image file is named")
         start = (self._host.python or sys.executable, "-I", "-S", "-c", _START, _ROOT, request.image)
-        inner = ("sh", "-c", box.IMAGE_SCRIPT, "box", request.image, sif_start.OFFSET_WORD)
+        inner = box.image_command(request.image, sif_start.OFFSET_WORD, self._uid, self._gid)
         env, hidden = box.environment({**allowed(command.env, request.env_names), **marks.mark(request)})
         options = box.bwrap_options(command, request, self._uid, self._gid, image=True)
         argv = (*start, *box.unshare(request), *inner, *options, *hidden, "--", *command.argv)
@@ -51,6 +51,10 @@ class Sif:
     def ours(self, token: str) -> tuple[str, ...]:
         """What carries the token."""
         return marks.names_of(self._host.proc, token)
+
+    def pid(self, name: str) -> int | None:
+        """Everything descends from the wrapped command."""
+        return None
 
     def check(self) -> str:
         """The programs, the FUSE device, and the namespaces tried for real."""

@@ -53,6 +53,13 @@ def _primary(file: BinaryIO, at: int, total: int) -> int:
     raise NotAnImage("it has no root file system")
 
 
+def as_given() -> dict[str, str]:
+    """The environment without what the interpreter itself adds to it when it finds no locale set."""
+    with open("/proc/self/environ", "rb") as file:
+        given = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
+    return {name: value for name, value in os.environ.items() if os.fsencode(name) in given}
+
+
 def main(argv: list[str]) -> int:
     """Replace this process by the command, with the offset put in; 255 if the image is not one."""
     image, command = argv[0], argv[1:]
@@ -67,7 +74,7 @@ def main(argv: list[str]) -> int:
     place = command.index(OFFSET_WORD)
     command[place] = str(offset)
     try:
-        os.execvp(command[0], command)
+        os.execvpe(command[0], command, as_given())
     except OSError as error:
         print(f"box: {command[0]}: {error.strerror}", file=sys.stderr)
         return 255

@@ -1,0 +1,96 @@
+"""Apptainer and singularity: images as files, directories or references, as any user, no daemon."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pilot.core.command import Bind, Command, ContainerRequest
+from pilot.core.errors import Failure, QueueNotSetUpForContainers
+from pilot.core.job import Exit
+from pilot.plugins.containers import marks
+from pilot.plugins.containers.allow import allowed
+from pilot.plugins.containers.base import Host, Traits
+from pilot.plugins.containers.box import cwd_inside
+from pilot.plugins.containers.diagnose import Family, diagnose
+from pilot.plugins.containers.trial import answer, missing_programs
+from pilot.plugins.containers.words import APPTAINER, SINGULARITY
+
+
+class Apptainer:
+    """`apptainer exec`. The payload's variables travel as `APPTAINERENV_<name>` and never as arguments.
+
+    Own pid namespace, no home directory of the user, nothing of the pilot's environment; what more is cut off or shown
+    is said by the queue's options.
+    """
+
+    traits: ClassVar[Traits] = Traits(image=True, isolates=True)
+    program: ClassVar[str] = "apptainer"
+    words: ClassVar[Family] = APPTAINER
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._program = host.program or self.program
+
+    def wrap(self, command: Command, request: ContainerRequest) -> Command:
+        """`apptainer exec OPTIONS IMAGE COMMAND`."""
+        if not request.image:
+            raise QueueNotSetUpForContainers("no image is named")
+        inner = allowed(command.env, request.env_names)
+        work = Bind(request.workdir, request.work_inside, writable=True)
+        argv = [self._program, "exec", "--cleanenv", "--pid"]
+        if inner.pop("HOME", "") == request.work_inside:
+            argv += ["--home", f"{request.workdir}:{request.work_inside}"]
+        else:
+            argv += ["--no-home"]
+        argv += [word for bind in (*request.binds, work) for word in ("--bind", _bind(bind))]
+        argv += ["--pwd", cwd_inside(command, request)]
+        argv += ["--nv"] if request.gpus else []
+        argv += [] if request.network else ["--net", "--network", "none"]
+        argv += [*request.options, request.image, *command.argv]
+        return Command(tuple(argv), request.workdir, self._environment(inner, request), command.files)
+
+    def end(self, name: str) -> None:
+        """End every process that carries the mark; the pid namespace goes with its first."""
+        marks.kill(self._host.proc, name)
+
+    def ours(self, token: str) -> tuple[str, ...]:
+        """What carries the token."""
+        return marks.names_of(self._host.proc, token)
+
+    def pid(self, name: str) -> int | None:
+        """Everything descends from the wrapped command."""
+        return None
+
+    def check(self) -> str:
+        """Whether the program is there and starts."""
+        if missing := missing_programs(self._host, self._program):
+            return missing
+        return answer(Command((self._program, "version"), "/", dict(self._host.env)))
+
+    def diagnose(self, exit: Exit, stderr: str) -> Failure | None:
+        """What the runtime says when it fails before the payload runs."""
+        return diagnose(self.words, exit, stderr)
+
+    def _environment(self, inner: dict[str, str], request: ContainerRequest) -> dict[str, str]:
+        prefix = self.program.upper()
+        mark = marks.mark(request)
+        env = {**self._host.env, **request.host_env, **mark}
+        env |= {f"{prefix}ENV_{name}": value for name, value in {**inner, **mark}.items()}
+        if request.login is not None:
+            env |= {f"{prefix}_DOCKER_USERNAME": request.login.username}
+            env |= {f"{prefix}_DOCKER_PASSWORD": request.login.password}
+        return env
+
+
+class Singularity(Apptainer):
+    """The same program under its older name."""
+
+    program: ClassVar[str] = "singularity"
+    words: ClassVar[Family] = SINGULARITY
+
+
+def _bind(bind: Bind) -> str:
+    for path in (bind.source, bind.inside):
+        if ":" in path or "," in path:
+            raise QueueNotSetUpForContainers(f"a path with ':' or ',' cannot be bound: {path}")
+    return f"{bind.source}:{bind.inside}" if bind.writable else f"{bind.source}:{bind.inside}:ro"
