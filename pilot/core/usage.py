@@ -9,7 +9,10 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     """One look at all processes of one payload.
 
     `at` is epoch s; memory in kB; I/O in bytes and CPU in s, both counted since the payload's start and with the
-    share of processes that have ended. `pss_kb` repeats the last measured value when this look did not walk the pages.
+    share of processes that have ended. `pss_kb` between two page walks follows the RSS; `pss_settled` is False while
+    processes came or went and the budget did not yet allow to walk their pages and their kin's.
+    `throttled_s` and the `stalled_*_s` (time in which at least one task waited: pressure stall information) are
+    totals of the payload's cgroup. GPU memory is in kB, `gpu_percent` the sum over the GPUs in use.
     """
 
     at: float
@@ -27,12 +30,27 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     processes: int = 0
     threads: int = 0
     open_files: int = 0
+    pss_settled: bool = True
+    workdir_kb: int = 0
+    throttled_s: float = 0.0
+    stalled_cpu_s: float = 0.0
+    stalled_memory_s: float = 0.0
+    stalled_io_s: float = 0.0
+    gpus: int = 0
+    gpu_memory_kb: int = 0
+    gpu_percent: float = 0.0
+
+    @property
+    def cpu_s(self) -> float:
+        """User and system time of all processes in s."""
+        return self.user_s + self.system_s
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """The summary of a payload: maxima and means of the memory (kB), totals of CPU (s) and I/O (bytes).
 
     Means are weighted by time. `oom_kills` counts what the kernel ended for lack of memory in the payload's cgroup.
+    `core_dumps` are the core files found in the work directory, relative to it.
     """
 
     wall_s: float = 0.0
@@ -57,6 +75,17 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     avg_processes: float = 0.0
     avg_threads: float = 0.0
     oom_kills: int = 0
+    workdir_kb: int = 0
+    max_workdir_kb: int = 0
+    throttled_s: float = 0.0
+    stalled_cpu_s: float = 0.0
+    stalled_memory_s: float = 0.0
+    stalled_io_s: float = 0.0
+    gpus: int = 0
+    max_gpu_memory_kb: int = 0
+    avg_gpu_memory_kb: int = 0
+    avg_gpu_percent: float = 0.0
+    core_dumps: tuple[str, ...] = ()
 
     @property
     def cpu_s(self) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,16 +17,20 @@ import msgspec
 from pilot.core import limits as judge
 from pilot.core.errors import Failure
 from pilot.core.limits import Limits
-from pilot.core.tally import Tally
 from pilot.core.usage import Sample, Usage
+from pilot.engine.monitor_disk import Disk
 from pilot.engine.monitor_files import Files, hardware
 from pilot.engine.monitor_tree import Budget, Family
+from pilot.engine.monitor_watch import Watch
+from pilot.lib import stacks
 from pilot.lib.kin import TOKEN
 from pilot.lib.process import Child, reap_strays
 from pilot.lib.procfs import Proc, Stat
 
-#: Looks soon after the start, so that a payload of a second has a time series too.
-_FIRST_LOOKS_S = (0.0, 0.1, 0.3, 0.6)
+STACKS_NAME = "stacks.txt"
+_LOOPING = 1150
+#: After one payload was ended for a full disk, the others get this long before the next one is.
+_DISK_PAUSE_S = 15.0
 
 
 class Sampled(msgspec.Struct, frozen=True):
@@ -41,24 +45,6 @@ class LimitBroken(msgspec.Struct, frozen=True):
 
     key: str
     failure: Failure
-
-
-class _Watch:
-    """What the monitor keeps of one payload. The lock is held for one look or for the end, not longer."""
-
-    def __init__(self, key: str, family: Family, files: Files, limits: Limits) -> None:
-        self.key = key
-        self.family = family
-        self.files = files
-        self.limits = limits
-        self.tally = Tally()
-        self.lock = threading.Lock()
-        self.began = time.monotonic()
-        self.looks = 0
-        self.next_look = self.began
-        self.next_record = self.began
-        self.over_memory_since: float | None = None
-        self.told = False
 
 
 class Monitor:
@@ -82,8 +68,9 @@ class Monitor:
         self._proc = Proc(proc_root)
         self._hardware = hardware(self._proc)
         self._budget = Budget()
-        self._watches: dict[str, _Watch] = {}
+        self._watches: dict[str, Watch] = {}
         self._orphan_keys: dict[tuple[int, int], str] = {}
+        self._disk_judged_at: dict[int, float] = {}
         self._sorting = threading.Lock()
         self._wake = threading.Condition()
         self._closed = False
@@ -101,16 +88,23 @@ class Monitor:
         if self._thread.is_alive():
             self._thread.join()
 
-    def watch(self, key: str, child: Child, workdir: Path, limits: Limits) -> None:
-        """Look at this payload from now on; the two files are written to `workdir`."""
-        family = Family(child, self._proc, self._budget)
+    def watch(self, key: str, child: Child, workdir: Path, limits: Limits, outputs: Sequence[str] = ()) -> None:
+        """Look at this payload from now on; the two files are written to `workdir`.
+
+        `outputs` names the output files, relative to `workdir`, that `output_mb` limits.
+        """
+        family = Family(child, self._proc, self._budget, files_every_s=0.0 if limits.open_files else 10.0)
+        watch = Watch(key, family, Files(workdir, self._hardware), Disk(workdir, outputs), limits)
         with self._wake:
-            self._watches[key] = _Watch(key, family, Files(workdir, self._hardware), limits)
+            self._watches[key] = watch
             self._wake.notify_all()
 
     def unwatch(self, key: str) -> Usage:
-        """Stop looking, write the files' last lines and tell the summary. Call it before the session's orphans end
-        and after (or before) `Child.poll`: both find the exact CPU time. An unknown key has used nothing."""
+        """Stop looking, write the files' last lines and tell the summary. An unknown key has used nothing.
+
+        To be called when the payload has ended and its remaining members as well; before or after `Child.poll`, the
+        CPU time is exact either way. `core.limits.aftermath` judges the summary.
+        """
         watch = self._watches.get(key)
         if watch is None:
             return Usage()
@@ -118,10 +112,10 @@ class Monitor:
         with watch.lock:
             with self._wake:
                 self._watches.pop(key, None)
-            self._look(watch, orphans.get(key, []), last=True)
-            usage = _completed(watch)
-            watch.files.sum_up(usage)
-        return usage
+            newest = watch.look(orphans.get(key, []), last=True)
+            watch.files.add(newest)
+            self._post(Sampled(key, newest))
+            return watch.finished(watch.disk.workdir)
 
     def latest(self, key: str) -> Sample | None:
         """The newest sample."""
@@ -144,6 +138,37 @@ class Monitor:
                 with watch.lock:
                     if self._watches.get(watch.key) is watch:
                         self._look(watch, orphans.get(watch.key, []))
+            self._judge_disks(due)
+
+    def _look(self, watch: Watch, orphans: list[int]) -> None:
+        newest = watch.look(orphans)
+        watch.plan(self._interval_s)
+        if watch.record_due(self._record_s):
+            watch.files.add(newest)
+            watch.files.sum_up(watch.tally.usage())
+            self._post(Sampled(watch.key, newest))
+        failure = None if watch.told else watch.judged()
+        if failure is not None:
+            self._tell(watch, failure)
+
+    def _tell(self, watch: Watch, failure: Failure) -> None:
+        watch.told = True
+        if failure.code == _LOOPING:
+            stacks.dump(list(watch.family.members), watch.disk.workdir / STACKS_NAME, self._proc)
+        self._post(LimitBroken(watch.key, failure))
+
+    def _judge_disks(self, due: list[Watch]) -> None:
+        """On a disk that is too full, only the payload that holds most of it is blamed; then the others get a pause."""
+        now = time.monotonic()
+        full: dict[int, list[tuple[Watch, Failure]]] = {}
+        for watch in due:
+            failure = None if watch.told else judge.disk_full(watch.limits, watch.disk_look)
+            if failure is not None and now >= self._disk_judged_at.get(watch.disk.file_system, 0.0):
+                full.setdefault(watch.disk.file_system, []).append((watch, failure))
+        for file_system, candidates in full.items():
+            watch, failure = max(candidates, key=lambda pair: pair[0].disk.size)
+            self._disk_judged_at[file_system] = now + _DISK_PAUSE_S
+            self._tell(watch, failure)
 
     def _orphans(self) -> dict[str, list[int]]:
         """Collect ended orphans, and find out whose the living ones are that hang on the pilot."""
@@ -166,7 +191,7 @@ class Monitor:
             self._orphan_keys = known
             return found
 
-    def _owner(self, stat: Stat, watches: list[_Watch]) -> str:
+    def _owner(self, stat: Stat, watches: list[Watch]) -> str:
         """Whose a child of the pilot is: by its session, by what was seen, by its token; empty if nobody's."""
         for watch in watches:
             if watch.family.owns(stat):
@@ -176,7 +201,7 @@ class Monitor:
                 return watch.key
         return ""
 
-    def _reap(self, watches: list[_Watch]) -> None:
+    def _reap(self, watches: list[Watch]) -> None:
         sessions = {w.family.child.sid: w for w in watches}
         seen = {pid: (m.stat.start_ticks, w) for w in watches for pid, m in list(w.family.members.items())}
         births = {pid: ticks for pid, (ticks, _) in seen.items()}
@@ -184,57 +209,3 @@ class Monitor:
             watch = sessions.get(stray.session) or seen[stray.pid][1]
             with watch.lock:
                 watch.family.collected(stray)
-
-    def _look(self, watch: _Watch, orphans: list[int], *, last: bool = False) -> None:
-        sample = watch.family.look(orphans)
-        if sample.processes:
-            watch.tally.add(sample)
-        else:
-            watch.tally.finish(sample)
-        self._plan(watch)
-        now = time.monotonic()
-        newest = watch.tally.last or sample
-        if last or now >= watch.next_record:
-            watch.next_record = now + min(self._record_s, max(0.5, now - watch.began))
-            watch.files.add(newest)
-            self._post(Sampled(watch.key, newest))
-            if not last:
-                watch.files.sum_up(watch.tally.usage())
-        if not last and not watch.told:
-            failure = _judge(watch, sample, now)
-            if failure is not None:
-                watch.told = True
-                self._post(LimitBroken(watch.key, failure))
-
-    def _plan(self, watch: _Watch) -> None:
-        """The next look: soon after the start, then on a grid that all payloads share."""
-        watch.looks += 1
-        now = time.monotonic()
-        if watch.looks < len(_FIRST_LOOKS_S):
-            watch.next_look = max(now, watch.began + _FIRST_LOOKS_S[watch.looks])
-        else:
-            watch.next_look = (now // self._interval_s + 1) * self._interval_s
-
-
-def _judge(watch: _Watch, sample: Sample, now: float) -> Failure | None:
-    """What is wrong with a payload now. Memory is judged by exact figures only, and after the grace time."""
-    if judge.over_memory(watch.limits, sample):
-        sample = watch.family.exact()
-    if judge.over_memory(watch.limits, sample):
-        watch.over_memory_since = watch.over_memory_since or now
-        if now - watch.over_memory_since >= watch.limits.memory_grace_s:
-            return judge.memory_failure(watch.limits, sample)
-    else:
-        watch.over_memory_since = None
-    return judge.broken(watch.limits, sample)
-
-
-def _completed(watch: _Watch) -> Usage:
-    """The summary, with the kernel's own maximum for payloads that ended before anybody could look."""
-    usage = watch.tally.usage()
-    peak_kb = watch.family.child.spent.max_rss_kb
-    if peak_kb > usage.max_rss_kb:
-        usage = msgspec.structs.replace(usage, max_rss_kb=peak_kb)
-    if not usage.max_pss_kb:
-        usage = msgspec.structs.replace(usage, max_pss_kb=peak_kb, avg_pss_kb=peak_kb, avg_rss_kb=peak_kb)
-    return usage

@@ -43,13 +43,13 @@ class Budget:
 class Member:
     """One process as it was last seen; `pss_kb` as of the last page walk, -1 before the first one."""
 
-    __slots__ = ("io", "pss_kb", "rss_walked_kb", "stat", "swap_kb", "walked_at")
+    __slots__ = ("doubtful", "io", "pss_kb", "rss_walked_kb", "stat", "walked_at")
 
     def __init__(self, stat: Stat) -> None:
         self.stat = stat
         self.io = Io()
         self.pss_kb = -1
-        self.swap_kb = 0
+        self.doubtful = True
         self.rss_walked_kb = 0
         self.walked_at = 0.0
 
@@ -60,19 +60,17 @@ class Member:
         return s.user_ticks + s.child_user_ticks, s.system_ticks + s.child_system_ticks
 
     def walk_due(self, now: float) -> bool:
-        """Whether the exact memory may have changed since the last page walk."""
+        """Whether the exact memory may have changed since the last page walk, by itself or through its kin."""
         moved_kb = abs(self.stat.rss_kb - self.rss_walked_kb)
         return (
-            self.pss_kb < 0
-            or moved_kb > 256 + _PAGES_MOVED * self.rss_walked_kb
-            or now - self.walked_at > _PAGES_STALE_S
+            self.doubtful or moved_kb > 256 + _PAGES_MOVED * self.rss_walked_kb or now - self.walked_at > _PAGES_STALE_S
         )
 
 
 class Family:
     """All processes of one payload over time. Used by one thread at a time."""
 
-    def __init__(self, child: Child, proc: Proc, budget: Budget) -> None:
+    def __init__(self, child: Child, proc: Proc, budget: Budget, files_every_s: float = 10.0) -> None:
         self.child = child
         self.members: dict[int, Member] = {}
         self._proc = proc
@@ -83,8 +81,10 @@ class Family:
         self._gone_io = Io()
         self._top_io = Io()
         self._swap = proc.swap_total_kb() > 0
+        self._files_every_s = files_every_s
         self._files_at = -100.0
         self._open_files = 0
+        self._exact_after = 0.0
 
     def owns(self, stat: Stat) -> bool:
         """Whether an orphan that came to the pilot is known to be of this payload."""
@@ -109,15 +109,34 @@ class Family:
             member = self.members.get(pid)
             if member is None:
                 member = self.members[pid] = Member(stat)
+                self._doubt_kin(stat)
             member.stat = stat
             member.io = self._proc.io(pid) or member.io
         self._walk(exact=False)
         return self._sample()
 
-    def exact(self) -> Sample:
-        """The last look once more, with the exact memory of every process whatever that costs."""
+    def exact(self) -> Sample | None:
+        """The last look once more, with the exact memory of every process; None while that would cost too much.
+
+        After walks that took a time t, the next ones are made 100 t later: at most one part in 100 of a core.
+        """
+        if time.monotonic() < self._exact_after:
+            return None
+        begun = time.thread_time()
         self._walk(exact=True)
+        self._exact_after = time.monotonic() + 100 * (time.thread_time() - begun)
         return self._sample()
+
+    @property
+    def states(self) -> list[str]:
+        """The kernel's state letter of every living process, as of the last look."""
+        return [m.stat.state for m in self.members.values() if m.stat.alive]
+
+    def _doubt_kin(self, stat: Stat) -> None:
+        """A process that comes or goes changes what its parent's and siblings' shared pages count."""
+        for member in self.members.values():
+            if member.stat.parent == stat.parent or member.stat.pid == stat.parent or member.stat.parent == stat.pid:
+                member.doubtful = True
 
     def _bury(self, tree: dict[int, Stat]) -> None:
         """Keep the CPU time of vanished processes that no ancestor has taken over."""
@@ -139,8 +158,10 @@ class Family:
             got = self._inherited(heir, tree)
             self._lost_ticks[0] += max(0, debt[0] - got[0])
             self._lost_ticks[1] += max(0, debt[1] - got[1])
-        for pid in vanished:
+        for pid, member in vanished.items():
             del self.members[pid]
+            if member.stat.alive:
+                self._doubt_kin(member.stat)
 
     def _heir(self, parent: int, vanished: dict[int, Member]) -> int:
         """The nearest ancestor that still lives (or the payload's first process): it would have waited."""
@@ -163,7 +184,7 @@ class Family:
         now = time.monotonic()
         living = [m for m in self.members.values() if m.stat.alive]
         due = living if exact else [m for m in living if m.walk_due(now)]
-        due.sort(key=lambda m: m.pss_kb >= 0 and -abs(m.stat.rss_kb - m.rss_walked_kb))
+        due.sort(key=lambda m: (not m.doubtful, -abs(m.stat.rss_kb - m.rss_walked_kb), m.walked_at))
         for member in due:
             if not exact and not self._budget.open:
                 break
@@ -171,9 +192,10 @@ class Family:
             pages = self._proc.pages(member.stat.pid)
             self._budget.spend(time.thread_time() - begun)
             if pages is not None:
-                member.pss_kb, member.swap_kb = pages.pss_kb, pages.swap_kb
+                member.pss_kb = pages.pss_kb
                 member.rss_walked_kb = member.stat.rss_kb
-                member.walked_at = now
+            member.doubtful = False
+            member.walked_at = now
 
     def _pss_kb(self, living: list[Member]) -> int:
         """The PSS of all: the last walk's, moved by what the RSS has moved since; new ones share as the others do."""
@@ -184,9 +206,9 @@ class Family:
         return known_kb + (fresh_kb * min(known_kb, rss_kb) // rss_kb if rss_kb else fresh_kb)
 
     def _count_open_files(self, living: list[Member]) -> int:
-        """Open files of all, looked at every 10 s only."""
+        """Open files of all, not counted anew at every look."""
         now = time.monotonic()
-        if now - self._files_at >= 10:
+        if now - self._files_at >= self._files_every_s:
             self._files_at = now
             self._open_files = sum(self._proc.open_files(m.stat.pid) for m in living)
         return self._open_files
@@ -221,4 +243,5 @@ class Family:
             processes=len(living),
             threads=sum(m.stat.threads for m in living),
             open_files=self._count_open_files(living),
+            pss_settled=not any(m.doubtful for m in living),
         )

@@ -4,77 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import queue
-import re
-import secrets
 import select
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from monitor_payloads import Inbox, Start, inbox, monitor, payload
 
 from pilot.core.limits import Limits
 from pilot.core.usage import Usage
-from pilot.engine.monitor import LimitBroken, Monitor, Sampled
+from pilot.engine.monitor import Monitor, Sampled
 from pilot.lib import process
 
-Inbox = queue.SimpleQueue[object]
-
-
-@pytest.fixture
-def inbox() -> Inbox:
-    return queue.SimpleQueue()
-
-
-@pytest.fixture
-def monitor(inbox: Inbox) -> Iterator[Monitor]:
-    process.become_subreaper()
-    monitor = Monitor(inbox.put, interval_s=0.2, record_s=0.2)
-    monitor.start()
-    yield monitor
-    monitor.close()
-
-
-@pytest.fixture
-def payload(tmp_path: Path) -> Iterator[Callable[[str], process.Child]]:
-    children = []
-
-    def spawn(code: str) -> process.Child:
-        with open(tmp_path / "payload.stdout", "ab") as out:
-            child = process.spawn(
-                [sys.executable, "-c", BURN + code],
-                cwd=tmp_path,
-                env={"PATH": os.environ["PATH"]},
-                stdout=out.fileno(),
-                stderr=out.fileno(),
-                token=secrets.token_hex(8),
-            )
-        children.append(child)
-        return child
-
-    yield spawn
-    for child in children:
-        child.kill()
-        child.poll() or select.select([child.pidfd], [], [], 10)
-        child.poll()
-        child.close()
-
-
-BURN = """
-import os, sys, time
-def burn(seconds):
-    end = time.process_time() + seconds
-    while time.process_time() < end: pass
-def hold(mb):
-    return bytearray(os.urandom(4096)) * (mb * 256)
-def child(work, *args):
-    pid = os.fork()
-    if pid == 0:
-        work(*args)
-        os._exit(0)
-    return pid
-"""
+__all__ = ["inbox", "monitor", "payload"]
 
 
 def watched(monitor: Monitor, child: process.Child, workdir: Path, limits: Limits | None = None) -> Usage:
@@ -85,9 +26,7 @@ def watched(monitor: Monitor, child: process.Child, workdir: Path, limits: Limit
     return monitor.unwatch("1.1")
 
 
-def test_cpu_time_holds_short_lived_children_and_orphans(
-    monitor: Monitor, payload: Callable[[str], process.Child], tmp_path: Path
-) -> None:
+def test_cpu_time_holds_short_lived_children_and_orphans(monitor: Monitor, payload: Start, tmp_path: Path) -> None:
     before = os.times()
     usage = watched(
         monitor,
@@ -108,7 +47,7 @@ burn(0.5)
 
 
 def test_cpu_time_of_children_nobody_waits_for_is_kept_as_last_seen(
-    monitor: Monitor, payload: Callable[[str], process.Child], tmp_path: Path
+    monitor: Monitor, payload: Start, tmp_path: Path
 ) -> None:
     usage = watched(
         monitor,
@@ -118,9 +57,7 @@ def test_cpu_time_of_children_nobody_waits_for_is_kept_as_last_seen(
     assert 0.5 < usage.cpu_s < 1.1
 
 
-def test_memory_of_four_children_is_counted_in_full(
-    monitor: Monitor, payload: Callable[[str], process.Child], tmp_path: Path
-) -> None:
+def test_memory_of_four_children_is_counted_in_full(monitor: Monitor, payload: Start, tmp_path: Path) -> None:
     usage = watched(
         monitor,
         payload("""
@@ -135,18 +72,14 @@ for pid in [child(hog) for n in range(4)]: os.waitpid(pid, 0)
     assert usage.max_processes == 5
 
 
-def test_io_of_ended_children_is_counted(
-    monitor: Monitor, payload: Callable[[str], process.Child], tmp_path: Path
-) -> None:
+def test_io_of_ended_children_is_counted(monitor: Monitor, payload: Start, tmp_path: Path) -> None:
     usage = watched(
         monitor, payload("os.waitpid(child(lambda: open('f', 'wb').write(bytes(3_000_000))), 0)\n"), tmp_path
     )
     assert 3_000_000 <= usage.wchar < 3_100_000
 
 
-def test_the_files_are_prmons(
-    monitor: Monitor, inbox: Inbox, payload: Callable[[str], process.Child], tmp_path: Path
-) -> None:
+def test_the_files_are_prmons(monitor: Monitor, inbox: Inbox, payload: Start, tmp_path: Path) -> None:
     usage = watched(monitor, payload("kept = hold(20)\nburn(0.2)\ntime.sleep(0.6)\n"), tmp_path)
     head, *lines = (tmp_path / "memory_monitor_output.txt").read_text().splitlines()
     names = head.split("\t")
@@ -167,17 +100,13 @@ def test_the_files_are_prmons(
     assert len([m for m in posted if isinstance(m, Sampled)]) == len(lines)
 
 
-def test_a_payload_that_ends_at_once_is_accounted_too(
-    monitor: Monitor, payload: Callable[[str], process.Child], tmp_path: Path
-) -> None:
+def test_a_payload_that_ends_at_once_is_accounted_too(monitor: Monitor, payload: Start, tmp_path: Path) -> None:
     usage = watched(monitor, payload(""), tmp_path)
     assert usage.max_rss_kb > 1000 and usage.cpu_s > 0
     assert (tmp_path / "memory_monitor_summary.json").exists()
 
 
-def test_a_work_directory_that_vanishes_costs_the_files_only(
-    monitor: Monitor, payload: Callable[[str], process.Child], tmp_path: Path
-) -> None:
+def test_a_work_directory_that_vanishes_costs_the_files_only(monitor: Monitor, payload: Start, tmp_path: Path) -> None:
     usage = watched(monitor, payload("burn(0.3)"), tmp_path / "gone")
     assert usage.cpu_s > 0.2
 
@@ -185,38 +114,3 @@ def test_a_work_directory_that_vanishes_costs_the_files_only(
 def test_what_nobody_watches_has_used_nothing(monitor: Monitor) -> None:
     assert monitor.unwatch("unknown") == Usage()
     assert monitor.latest("unknown") is None
-
-
-def broken(inbox: Inbox) -> list[LimitBroken]:
-    return [m for m in (inbox.get_nowait() for _ in range(inbox.qsize())) if isinstance(m, LimitBroken)]
-
-
-@pytest.mark.parametrize(
-    ("limits", "code", "told", "payload_code"),
-    [
-        (Limits(memory_mb=60), 1235, r"PSS \d+ MB over the limit of 60 MB", "kept = hold(80)\ntime.sleep(1)"),
-        (Limits(cpu_s=1), 1213, r"CPU time 1 s over the limit of 1 s", "burn(1.5)"),
-        (Limits(wall_s=1), 1213, r"wall time 1 s over the limit of 1 s", "time.sleep(1.6)"),
-        (
-            Limits(processes=3),
-            1344,
-            r"processes 5 over the limit of 3",
-            "[child(time.sleep, 1) for n in range(4)]; time.sleep(1)",
-        ),
-    ],
-)
-def test_a_broken_limit_is_told_once_with_value_and_limit(
-    monitor: Monitor,
-    inbox: Inbox,
-    payload: Callable[[str], process.Child],
-    tmp_path: Path,
-    limits: Limits,
-    code: int,
-    told: str,
-    payload_code: str,
-) -> None:
-    watched(monitor, payload(payload_code), tmp_path, limits)
-    (message,) = broken(inbox)
-    assert message.failure.code == code
-
-    assert re.search(told, message.failure.message), message.failure.message

@@ -1,0 +1,117 @@
+"""One payload under watch: its looks, its files, and what is to be said of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from pilot.core import limits as judge
+from pilot.core.errors import Failure
+from pilot.core.limits import DiskLook, Limits
+from pilot.core.tally import Tally
+from pilot.core.usage import Sample, Usage
+from pilot.engine.monitor_disk import Disk, shorten
+from pilot.engine.monitor_files import Files
+from pilot.engine.monitor_life import Life
+from pilot.engine.monitor_tree import Family
+
+#: Looks soon after the start, so that a payload of a second has a time series too.
+_FIRST_LOOKS_S = (0.0, 0.1, 0.3, 0.6)
+_LOGS = ("payload.stdout", "payload.stderr")
+
+
+class Watch:
+    """What the monitor keeps of one payload. The lock is held for one look or for the end, not longer."""
+
+    def __init__(self, key: str, family: Family, files: Files, disk: Disk, limits: Limits) -> None:
+        self.key = key
+        self.family = family
+        self.files = files
+        self.disk = disk
+        self.limits = limits
+        self.tally = Tally()
+        self.lock = threading.Lock()
+        self.began = time.monotonic()
+        self.next_look = self.began
+        self.told = False
+        self.disk_look = DiskLook()
+        self._life = Life(self.began)
+        self._looks = 0
+        self._next_record = self.began
+        self._over_memory_since: float | None = None
+
+    def look(self, orphans: list[int], *, last: bool = False) -> Sample:
+        """Take a sample into account; tells the newest state, which for an ended payload is the last living one."""
+        now = time.monotonic()
+        if last:
+            self.disk.finish()
+        self.disk_look = self.disk.look(now)
+        sample = msgspec.structs.replace(self.family.look(orphans), workdir_kb=self.disk.size >> 10)
+        if sample.processes:
+            self.tally.add(sample)
+        else:
+            self.tally.finish(sample)
+        return self.tally.last or sample
+
+    def plan(self, interval_s: float) -> None:
+        """Set the time of the next look: soon after the start, then on a grid that all payloads share."""
+        self._looks += 1
+        now = time.monotonic()
+        if self._looks < len(_FIRST_LOOKS_S):
+            self.next_look = max(now, self.began + _FIRST_LOOKS_S[self._looks])
+        else:
+            self.next_look = (now // interval_s + 1) * interval_s
+
+    def record_due(self, record_s: float) -> bool:
+        """Whether the newest sample is to be kept; at first more often than every `record_s`."""
+        now = time.monotonic()
+        if now < self._next_record:
+            return False
+        self._next_record = now + min(record_s, max(0.5, now - self.began))
+        return True
+
+    def judged(self) -> Failure | None:
+        """What is wrong with the payload now. Memory is judged by exact figures, and after the grace time."""
+        sample = self.tally.last
+        if sample is None:
+            return None
+        now = time.monotonic()
+        quiet = self._life.look(sample, self.disk.changed_at, self.family.states, now)
+        return (
+            self._over_memory(sample, now)
+            or judge.broken(self.limits, sample)
+            or judge.broken_on_disk(self.limits, self.disk_look)
+            or judge.looping(self.limits, quiet)
+        )
+
+    def _over_memory(self, sample: Sample, now: float) -> Failure | None:
+        if judge.over_memory(self.limits, sample):
+            sample = self.family.exact() or sample
+            if not sample.pss_settled:
+                return None
+        if not judge.over_memory(self.limits, sample):
+            self._over_memory_since = None
+            return None
+        self._over_memory_since = self._over_memory_since or now
+        if now - self._over_memory_since < self.limits.memory_grace_s:
+            return None
+        return judge.memory_failure(self.limits, sample)
+
+    def finished(self, workdir: Path) -> Usage:
+        """The summary of an ended payload; logs over their limit are shortened to head and tail."""
+        usage = msgspec.structs.replace(self.tally.usage(), core_dumps=self.disk.core_dumps)
+        peak_kb = self.family.child.spent.max_rss_kb
+        if peak_kb > usage.max_rss_kb:
+            usage = msgspec.structs.replace(usage, max_rss_kb=peak_kb)
+        if not usage.max_pss_kb:
+            usage = msgspec.structs.replace(usage, max_pss_kb=peak_kb, avg_pss_kb=peak_kb, avg_rss_kb=peak_kb)
+        limit = self.limits.stdout_mb << 20
+        for name in _LOGS if limit else ():
+            log = workdir / name
+            if log.exists() and log.stat().st_size > limit:
+                shorten(log, min(int(self.limits.stdout_keep_mb * (1 << 20)), limit // 3))
+        self.files.sum_up(usage)
+        return usage
