@@ -75,11 +75,12 @@ class Connection:
         certificate does not verify, `CertificateHasExpired` when ours is not taken for that reason.
         """
         import requests
+        from urllib3.exceptions import HTTPError  # what reading an answer's body raises
 
         with self._lock:
             try:
                 return self._exchange(method, url, body, dict(headers or {}), read_s)
-            except (requests.RequestException, OSError, ValueError) as error:
+            except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 self._drop()
                 raise translate(error, url) from error
 

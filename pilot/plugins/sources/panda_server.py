@@ -49,12 +49,15 @@ class PandaServer:
     def __init__(self, settings: PandaSettings, tongue: Tongue | None = None) -> None:
         self.settings = settings
         self._tongue = tongue or Tongue(settings.dialect)
+        # Wrappers name the proxy itself in --cacert: a file with a private key is who we are, not whom we trust.
+        own = settings.ca_file if _has_key(settings.ca_file) else ""
+        with_token = bool(settings.token_file)
         self._connection = Connection(
             HttpSettings(
-                ca_file=settings.ca_file,
+                ca_file="" if own else settings.ca_file,
                 ca_path=settings.ca_path,
-                client_cert="" if settings.token_file else settings.proxy,
-                client_key="" if settings.token_file else settings.proxy_key,
+                client_cert="" if with_token else settings.proxy or own,
+                client_key="" if with_token else settings.proxy_key,
                 via=settings.via,
                 connect_s=settings.connect_s,
                 silence_s=settings.answer_s,
@@ -126,6 +129,15 @@ def refusal(call: Call, reply: Reply) -> PilotError:
     text = f"{call.path.partition('?')[0]} was answered with status {reply.status}: {reply.text()}"
     lasting = 400 <= reply.status < 500 and reply.status not in (408, 425, 429)
     return RequestRefused(text) if lasting else CommunicationFailure(text)
+
+
+def _has_key(path: str) -> bool:
+    """Whether a PEM file holds a private key. One that cannot be read is told by whoever needs it."""
+    try:
+        with open(path, "rb") as file:
+            return b"PRIVATE KEY-----" in file.read(1 << 20)
+    except OSError:
+        return False
 
 
 def _says_success(body: bytes) -> bool:
