@@ -160,3 +160,36 @@ def round_trip_by_s3(endpoint: Mapping[str, Any], source: Path, back: Path) -> N
 
 def test_rclone_serves_s3_and_refuses_a_wrong_key(s3: dict[str, Any], source: Path, tmp_path: Path) -> None:
     round_trip_by_s3(s3, source, tmp_path / "back")
+
+
+def test_the_root_file_system_runs_python_with_the_whole_library(rootfs: dict[str, Any]) -> None:
+    told = run(
+        "chroot", rootfs["folder"], "/usr/bin/python3", "-c", "import sqlite3, ssl, sys; print(sys.version_info[:2])"
+    )
+    assert told.strip() == "(3, 11)"
+
+
+def test_docker_runs_the_test_image(dockerd: dict[str, Any]) -> None:
+    words = ("run", "--rm", "--network", "none", dockerd["image"], "python3", "-c", "print(6 * 7); raise SystemExit(3)")
+    assert run(dockerd["client"], *words, env=dockerd["env"], rc=3).strip() == "42"
+
+
+def test_podman_runs_the_test_image_for_root(podman: dict[str, Any]) -> None:
+    words = ("run", "--rm", "--network", "none", podman["image"], "python3", "-c", "print(6 * 7); raise SystemExit(3)")
+    assert run("podman", *words, env=podman["env"], rc=3).strip() == "42"
+
+
+def test_podman_runs_the_test_image_without_root(podman: dict[str, Any]) -> None:
+    rootless = podman["rootless"]
+    (Path(rootless["folder"]) / "input").write_text("data of the user")
+    words = (
+        "podman",
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--volume",
+        f"{rootless['folder']}:/srv/job",
+        podman["image"],
+    )
+    assert run(*rootless["prefix"], *words, "cat", "/srv/job/input") == "data of the user"

@@ -13,9 +13,6 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
-# A unix socket's path holds 107 bytes; the deepest one a server makes under its run folder takes about 45.
-LONGEST_RUN_FOLDER = 60
-
 Endpoint = dict[str, Any]
 
 
@@ -76,29 +73,23 @@ def prepared(base: Path | None = None) -> Ground:
     """Makes the folders. `base` defaults to PILOT_SERVICES, then to `.services` in this checkout; what is kept
     may be shared by several checkouts with PILOT_SERVICES_CACHE.
 
-    Servers that drop root must reach their run folder and sockets need a short path: where the checkout is private
-    or deep, `run` is a link to a folder of its own under /var/tmp."""
-    base = base or Path(os.environ.get("PILOT_SERVICES") or REPOSITORY / ".services")
+    `run` is a link to a folder under /var/tmp: servers that drop root must reach it however private the checkout is,
+    a unix socket's path holds 107 bytes, and podman cleans up nothing whose state has a path of more than 50."""
+    base = (base or Path(os.environ.get("PILOT_SERVICES") or REPOSITORY / ".services")).absolute()
     base.mkdir(parents=True, exist_ok=True)
     base.chmod(0o755)
-    run = base / "run"
-    if not run.exists():
-        if run.is_symlink():
-            run.unlink()
-        if _open_to_all(base) and len(str(run)) <= LONGEST_RUN_FOLDER:
-            run.mkdir(exist_ok=True)
-        else:
-            aside = Path("/var/tmp") / f"pilot-{hashlib.sha256(str(base).encode()).hexdigest()[:10]}"
-            aside.mkdir(exist_ok=True)
-            aside.chmod(0o755)
-            run.symlink_to(aside)
+    run, aside = base / "run", Path("/var/tmp") / f"pilot-{hashlib.sha256(str(base).encode()).hexdigest()[:10]}"
+    aside.mkdir(exist_ok=True)
+    aside.chmod(0o755)
+    if run.is_symlink() and run.readlink() != aside:
+        run.unlink()
+    try:
+        run.symlink_to(aside)
+    except FileExistsError:
+        pass
     cache = Path(os.environ.get("PILOT_SERVICES_CACHE") or base / "cache")
     cache.mkdir(parents=True, exist_ok=True)
     return Ground(cache=cache.resolve(), run=run.resolve())
-
-
-def _open_to_all(path: Path) -> bool:
-    return all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents))
 
 
 def read_json(path: Path) -> Any:

@@ -140,9 +140,8 @@ def tail(folder: Path, lines: int = 25) -> str:
 
 def _kin(folder: Path, seeds: Sequence[Process]) -> set[Process]:
     """The seeds, their sessions, their descendants and every process that carries this service's mark."""
-    mark = f"{MARK}={folder}".encode()
     present = [process for entry in os.listdir("/proc") if entry.isdigit() and (process := _seen(int(entry)))]
-    ours = {process for process in present if _marked(process.pid, mark)} | set(seeds)
+    ours = {process for process in present if _marked(process.pid, folder)} | set(seeds)
     sessions = {process.session for process in ours if process.session == process.pid}
     while True:
         pids = {process.pid for process in ours}
@@ -152,11 +151,14 @@ def _kin(folder: Path, seeds: Sequence[Process]) -> set[Process]:
         ours |= more
 
 
-def _marked(pid: int, mark: bytes) -> bool:
+def _marked(pid: int, folder: Path) -> bool:
+    """A container's monitor keeps but one telling variable of its podman client's environment: that one counts too."""
     try:
-        return mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
+    own = f"CONTAINERS_CONF={folder}/".encode()
+    return f"{MARK}={folder}".encode() in variables or any(variable.startswith(own) for variable in variables)
 
 
 def _look(pid: int) -> Process | None:

@@ -7,4 +7,7 @@ SERVICES = {
     "xrootd_tls": "xrootd_tls",
     "webdav": "webdav",
     "s3": "s3",
+    "rootfs": "rootfs",
+    "dockerd": "dockerd",
+    "podman": "podman",
 }
