@@ -13,16 +13,26 @@ from pilot.lib.files import discard, local_path, part_path
 from pilot.plugins.copytools.base import CopyTool, Fault, Move, Moved, ToolError, Watch
 from pilot.plugins.copytools.local import source_fault, target_fault
 
+#: What is here of a file after these may be the beginning of it.
+_GOES_ON = frozenset({Fault.CUT, Fault.STALLED, Fault.NETWORK, Fault.SERVICE, Fault.TIMEOUT})
+
 
 class Try:
     """One file of a group: where it comes from and goes to now. `key` is the caller's."""
 
-    __slots__ = ("final", "key", "kinds", "local_source", "part", "source", "target", "transfer")
+    __slots__ = ("final", "key", "kinds", "local_source", "part", "resume", "source", "target", "transfer")
 
     def __init__(
-        self, transfer: Transfer, source: Endpoint, target: Endpoint, kinds: tuple[str, ...], key: int = 0
+        self,
+        transfer: Transfer,
+        source: Endpoint,
+        target: Endpoint,
+        kinds: tuple[str, ...],
+        key: int = 0,
+        resume: bool = False,
     ) -> None:
         self.key = key
+        self.resume = resume
         self.transfer = transfer
         self.source = source
         self.target = target
@@ -58,7 +68,8 @@ class Attempter:
     def run(self, tool: CopyTool, items: Sequence[Try], watch: Watch) -> Iterator[Tried]:
         """Yield what came of each try, as it is settled.
 
-        Raises `ToolError` when the tool gave up on all that were not yielded; nothing is left of them.
+        Raises `ToolError` when the tool gave up on all that were not yielded. Of a failed file nothing is left, unless
+        the tool can go on where it ended: then `sweep` must be called once nothing more is tried.
         """
         ready: list[tuple[Try, Move, dict[str, str], float]] = []
         for item in items:
@@ -82,7 +93,7 @@ class Attempter:
                 tried.seconds, begin = now - begin + hashing, now
                 yield tried
         finally:
-            for item, _, _, _ in ready[done:]:
+            for item, _, _, _ in [] if tool.ability.resumes else ready[done:]:
                 self._drop(item)
 
     def _prepare(self, tool: CopyTool, item: Try, watch: Watch) -> tuple[Move, dict[str, str], float]:
@@ -96,7 +107,7 @@ class Attempter:
             if not settings.overwrite and os.path.lexists(item.final):
                 raise ToolError(Fault.EXISTS, item.final)
         sums, hashing = {}, 0.0
-        if not tool.ability.hashes and item.local_source is not None and item.kinds:
+        if not tool.ability.hashes and item.local_source is not None and not item.part and item.kinds:
             begin = time.perf_counter()
             sums = self._hash_source(item, watch)
             hashing = time.perf_counter() - begin
@@ -112,7 +123,7 @@ class Attempter:
             size=transfer.size,
             checksums=transfer.checksums or tuple(Checksum(kind, value) for kind, value in sums.items()),
             kinds=item.kinds,
-            resume=tool.ability.resumes,
+            resume=item.resume and tool.ability.resumes,
             overwrite=settings.overwrite,
             fsync=settings.fsync,
         )
@@ -142,10 +153,10 @@ class Attempter:
 
     def _finish(self, tool: CopyTool, item: Try, moved: Moved, sums: dict[str, str], watch: Watch) -> Tried:
         """Verify what arrived and give it its name, or remove it."""
-        kind = ""
+        kind, judged = "", moved.fault is None
         try:
-            if moved.fault is None:
-                moved = self._verify(item, moved, sums, watch)
+            if judged:
+                moved = self._verify(tool, item, moved, sums, watch)
                 if item.part and item.final is not None:
                     os.rename(item.part, item.final)
                 return Tried(item, moved)
@@ -157,10 +168,17 @@ class Attempter:
         except OSError as error:
             fault = target_fault(error, item.final or item.part)
             moved = Moved(fault=fault.fault, detail=fault.detail)
-        self._drop(item)
+        if judged or not (tool.ability.resumes and moved.fault in _GOES_ON):
+            self._drop(item)
         return Tried(item, moved, 0.0, kind)
 
-    def _verify(self, item: Try, moved: Moved, sums: dict[str, str], watch: Watch) -> Moved:
+    def sweep(self, target: Endpoint) -> None:
+        """Remove what may be left of a file that will not come."""
+        final = local_path(target.url)
+        if final is not None:
+            _discard(part_path(final, self._token))
+
+    def _verify(self, tool: CopyTool, item: Try, moved: Moved, sums: dict[str, str], watch: Watch) -> Moved:
         """The result with all checksums; raises `ToolError` where it is not what was expected."""
         self._check_size(item, moved.size)
         known = moved.checksums or sums
@@ -169,7 +187,14 @@ class Attempter:
             begin = time.perf_counter()
             known = checksum_of(item.part, item.kinds, lambda count: watch.check()).values()
             spent += time.perf_counter() - begin
-        self._check_sums(item, known)
+        try:
+            self._check_sums(item, known)
+        except _Mismatch as error:
+            if moved.resumed or (item.local_source is None and _right_at_source(tool, item, error.kind, watch)):
+                raise _Mismatch(error.kind, error.detail, Fault.DAMAGED) from error
+            raise
+        if item.final is None and not tool.ability.proves and self._settings.verify:
+            _prove(tool, item, moved.size, known, watch)
         return Moved(size=moved.size, checksums=known, checksum_seconds=spent, target=moved.target)
 
     def _check_size(self, item: Try, size: int) -> None:
@@ -190,18 +215,57 @@ class Attempter:
     @staticmethod
     def _drop(item: Try) -> None:
         if item.part:
-            try:
-                discard(item.part)
-            except OSError:
-                # The directory is gone or read-only: then nothing of ours lies under the final name either.
-                pass
+            _discard(item.part)
+
+
+def _discard(path: str) -> None:
+    try:
+        discard(path)
+    except OSError:
+        # The directory is gone or read-only: then nothing of ours lies under the final name either.
+        pass
+
+
+def _right_at_source(tool: CopyTool, item: Try, kind: str, watch: Watch) -> bool:
+    """Whether the storage itself says that its file is the expected one: then it was damaged on the way."""
+    try:
+        told = tool.stat(item.source.url, watch.cancel).checksums.get(kind)
+    except ToolError:
+        return False
+    return any(told == expected.value for expected in item.transfer.checksums if expected.kind == kind)
+
+
+def _prove(tool: CopyTool, item: Try, size: int, sums: dict[str, str], watch: Watch) -> None:
+    """Ask the storage what it has now; what is not the file is removed. Raises `ToolError`."""
+    url = item.target.url
+    try:
+        found = tool.stat(url, watch.cancel)
+    except ToolError as error:
+        if error.fault is Fault.UNSUPPORTED:
+            return
+        fault = Fault.CUT if error.fault is Fault.MISSING else error.fault
+        raise ToolError(fault, f"it was sent, but: {error}") from error
+    wrong = [kind for kind, value in found.checksums.items() if sums.get(kind, value) != value]
+    if found.size not in (None, size):
+        detail = f"{url} has {found.size} bytes instead of {size}"
+    elif wrong:
+        detail = f"{url}: {wrong[0]} {found.checksums[wrong[0]]} instead of {sums[wrong[0]]}"
+    else:
+        return
+    try:
+        tool.remove(url)
+    except ToolError as error:
+        detail = f"{detail}, and it could not be removed: {error}"
+    if wrong:
+        raise _Mismatch(wrong[0], detail, Fault.DAMAGED)
+    raise ToolError(Fault.DAMAGED, detail)
 
 
 class _Mismatch(ToolError):
     """A checksum that is not the expected one; its kind decides on the error number."""
 
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(Fault.CORRUPT, detail)
+    def __init__(self, kind: str, detail: str, fault: Fault = Fault.CORRUPT) -> None:
+        super().__init__(fault, detail)
         self.kind = kind
 
 

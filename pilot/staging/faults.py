@@ -33,7 +33,9 @@ from pilot.core.transfer import Direction
 from pilot.plugins.copytools.base import Fault
 
 #: A later try may find things changed.
-TRANSIENT = frozenset({Fault.TIMEOUT, Fault.STALLED, Fault.NETWORK, Fault.SERVICE, Fault.CUT, Fault.BROKEN})
+TRANSIENT = frozenset(
+    {Fault.TIMEOUT, Fault.STALLED, Fault.NETWORK, Fault.SERVICE, Fault.CUT, Fault.DAMAGED, Fault.BROKEN}
+)
 #: Another source would not help.
 _TARGET_SIDE = frozenset({Fault.REFUSED, Fault.NO_SPACE, Fault.EXISTS, Fault.NO_DIRECTORY, Fault.CANCELLED})
 
@@ -42,6 +44,7 @@ _INWARD: dict[Fault, type[PilotError]] = {
     Fault.DENIED: StageInAuthenticationFailure,
     Fault.REFUSED: StageInFailed,
     Fault.CORRUPT: GetAdMismatch,
+    Fault.DAMAGED: GetAdMismatch,
     Fault.TIMEOUT: StageInTimeout,
     Fault.STALLED: StageInTimeout,
 }
@@ -50,6 +53,7 @@ _OUTWARD: dict[Fault, type[PilotError]] = {
     Fault.DENIED: StageOutFailed,
     Fault.REFUSED: StageOutAuthenticationFailure,
     Fault.CORRUPT: PutAdMismatch,
+    Fault.DAMAGED: PutAdMismatch,
     Fault.TIMEOUT: StageOutTimeout,
     Fault.STALLED: StageOutTimeout,
 }
@@ -84,7 +88,7 @@ def _class_of(fault: Fault, direction: Direction, local_target: bool, kind: str)
     outward = direction is Direction.OUT or (direction is Direction.OTHER and not local_target)
     if fault is Fault.NO_SPACE:
         return NoLocalSpace if local_target and not outward else NoRemoteSpace
-    if fault is Fault.CORRUPT and kind == "md5":
+    if fault in (Fault.CORRUPT, Fault.DAMAGED) and kind == "md5":
         return PutMd5Mismatch if outward else GetMd5Mismatch
     if fault is Fault.MISSING and direction is Direction.OTHER:
         return NoSuchFile

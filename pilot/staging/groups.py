@@ -31,7 +31,7 @@ class Lane:
         for key, work in self.works.items():
             source = work.next_source(settings.max_attempts)
             if source is not None:
-                tries.append(Try(work.transfer, source, work.target, settings.checksums, key))
+                tries.append(Try(work.transfer, source, work.target, settings.checksums, key, bool(work.attempts)))
         return tries
 
 

@@ -106,6 +106,9 @@ class _Course:
                 self.listen()
                 if self.cancel.is_set():
                     self.give_up("cancelled" if self.outer.is_set() else "not tried after what failed before")
+        for work in self.works:
+            if work.attempts and work.outcome and work.outcome.failure:
+                self.attempter.sweep(work.target)
         return merge_targets(self.transfers, self.works)
 
     def admit(self) -> None:

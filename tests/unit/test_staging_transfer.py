@@ -6,33 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pilot.core.staging import StagingSettings
-from pilot.core.transfer import Attempt, Checksum, Direction, Endpoint, Transfer
+from pilot.core.transfer import Attempt, Direction, Endpoint, Transfer
 from pilot.lib.cancel import Cancel
-from pilot.plugins.copytools import registry
-from pilot.staging.toolbox import Toolbox
-from pilot.staging.transfer import Transferer
-
-
-def transferer(**settings) -> Transferer:
-    settings = {"backoff_s": 0.001, **settings}
-    box = Toolbox(registry.registry(), registry.by_scheme(), registry.ALIASES)
-    return Transferer(StagingSettings(**settings), box, seed=1)
-
-
-def order(source: Path | str, target: Path, **more) -> Transfer:
-    sources = (Endpoint(str(source)),) if not isinstance(source, tuple) else source
-    return Transfer(lfn=target.name, sources=sources, targets=(Endpoint(str(target)),), **more)
-
-
-def content(path: Path, data: bytes = b"some bytes") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
-
-
-def adler(data: bytes) -> tuple[Checksum, ...]:
-    return (Checksum("adler32", f"{zlib.adler32(data):08x}"),)
+from tests.copytools.making import adler, content, order, transferer
 
 
 @pytest.mark.parametrize("tool", ["copy", "symlink", "hardlink", "move"])

@@ -24,6 +24,7 @@ class Fault(StrEnum):
     EXISTS = "exists"  #: the target exists and may not be replaced
     NO_DIRECTORY = "no directory"  #: the target's directory cannot be made
     CORRUPT = "corrupt"  #: size or checksum are not the expected ones
+    DAMAGED = "damaged"  #: what arrived is not what the source has
     CUT = "cut"  #: the source gave fewer or more bytes than it announced
     TIMEOUT = "timeout"  #: the time limit has passed
     STALLED = "stalled"  #: not a byte moved for too long
@@ -73,13 +74,14 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True):
 class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one `Move`. `checksums` (kind -> hex) are of the bytes that passed through the tool.
 
-    `target` is set if the file lies elsewhere than asked for.
+    `target` is set if the file lies elsewhere than asked for; `resumed` if it began with what an earlier try had left.
     """
 
     size: int = 0
     checksums: dict[str, str] = {}
     checksum_seconds: float = 0.0
     target: str = ""
+    resumed: bool = False
     fault: Fault | None = None
     detail: str = ""
 
@@ -96,6 +98,7 @@ class Ability(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a tool can do, as data: nobody probes.
 
     `hashes`: it reports the checksums of a `Move` from the pass that moves it; else the engine reads the local end.
+    `proves`: it has made sure itself that a remote target is the file; else the engine asks with `stat`.
     `lands`: it puts a local target whole under its final name itself; else the engine gives it a temporary name.
     `parallel`: how many calls at once pay for many files of one host. `batch`: how many files one call may take.
     `large`: files from this size on are worth a thread of their own.
@@ -106,6 +109,7 @@ class Ability(msgspec.Struct, frozen=True, omit_defaults=True):
     put: bool = True
     third_party: bool = False
     hashes: bool = False
+    proves: bool = False
     lands: bool = False
     resumes: bool = False
     removes: bool = True
@@ -183,8 +187,9 @@ class CopyTool(Protocol):
         Moving the same file again replaces the target.
         """
 
-    def stat(self, url: str) -> Found:
-        """What the storage tells of a file. Raises `ToolError`, `Fault.MISSING` if there is none."""
+    def stat(self, url: str, cancel: Cancel | None = None) -> Found:
+        """What the storage tells of a file. Raises `ToolError`: `MISSING` if there is none, `UNSUPPORTED` if it
+        cannot be asked."""
 
     def remove(self, url: str, recursive: bool = False) -> None:
         """Delete a file, or with `recursive` a directory and all in it. What is not there is fine."""
@@ -194,13 +199,3 @@ class CopyTool(Protocol):
 
     def close(self) -> None:
         """Let go of connections; safe to call twice."""
-
-
-class LocalOnly:
-    """For tools that know nothing but local files: what every one of them says of the rest."""
-
-    def __init__(self, settings: ToolSettings) -> None:
-        self.settings = settings
-
-    def close(self) -> None:
-        """Nothing is held."""

@@ -7,6 +7,7 @@ import os
 import shutil
 
 from pilot.core.staging import ToolSettings
+from pilot.lib.cancel import Cancel
 from pilot.lib.files import discard, is_full, local_path
 from pilot.plugins.copytools.base import Fault, Found, ToolError
 
@@ -47,7 +48,7 @@ class LocalTool:
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings
 
-    def stat(self, url: str) -> Found:
+    def stat(self, url: str, cancel: Cancel | None = None) -> Found:
         """Size and kind of a local path."""
         path = path_of(url)
         try:

@@ -9,7 +9,9 @@ from pilot.plugins.copytools.base import CopyTool
 _HERE = "pilot.plugins.copytools."
 TOOLS: dict[str, tuple[str, str]] = {
     "copy": (_HERE + "copy:Copy", "file"),
+    "http": (_HERE + "http:Http", "http https dav davs webdav webdavs"),
     "symlink": (_HERE + "links:Symlink", "symlink"),
+    "chaos": (_HERE + "chaos:Chaos", ""),
     "hardlink": (_HERE + "links:Hardlink", ""),
     "move": (_HERE + "move:MoveFile", "moveto"),
 }

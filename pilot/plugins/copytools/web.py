@@ -1,0 +1,93 @@
+"""Asking web servers: the pool, the credentials and the proxies of one tool, with all errors as faults."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+from types import TracebackType
+
+from pilot.core.staging import ToolSettings
+from pilot.lib.cancel import Cancel
+from pilot.lib.httpfile import Answer, Body, exchange
+from pilot.lib.httppool import Origin, Pool, Tls
+from pilot.plugins.copytools.base import Watch
+from pilot.plugins.copytools.webwords import connection_fault, quoted, read_token, route, usable_certificate
+
+
+class Web:
+    """Exchanges over kept connections. Threads: any. `secrets` False sends neither token nor certificate."""
+
+    def __init__(self, settings: ToolSettings, secrets: bool = True) -> None:
+        self.settings = settings
+        self._secrets = secrets
+        tls = Tls(settings.ca_path, settings.proxy_file if secrets else "", settings.verify_tls)
+        self._pool = Pool(tls, settings.connect_s, self._via)
+        self._proxies = route(settings)
+
+    def _via(self, origin: Origin) -> Origin | None:
+        return next((proxy for proxy in self._proxies if proxy.host != origin.host), None)
+
+    def asking(
+        self,
+        method: str,
+        url: str,
+        cancel: Cancel,
+        watch: Watch | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+    ) -> Exchange:
+        """The exchange as a context that gives the `Answer`. Raises `ToolError` and nothing else of its own."""
+        secret = None
+        if self._secrets:
+            usable_certificate(self.settings, url)
+            token = read_token(self.settings, url)
+            secret = {"Authorization": f"Bearer {token}"} if token else None
+        stall_s = min(watch.stall_s, watch.seconds_left) if watch else self.settings.stall_s
+        begin = partial(
+            exchange,
+            self._pool,
+            method,
+            quoted(url),
+            headers or {},
+            cancel=cancel,
+            stall_s=stall_s,
+            body=body,
+            secret=secret,
+        )
+        return Exchange(self, url, begin)
+
+    def direct(self) -> bool:
+        """Give the proxies up; whether there were any."""
+        had, self._proxies = bool(self._proxies), ()
+        return had
+
+    def close(self) -> None:
+        """Close all kept connections."""
+        self._pool.close()
+
+
+class Exchange:
+    """`exchange` with its errors as faults, and a second way when a proxy cannot be reached."""
+
+    def __init__(self, web: Web, url: str, begin: Callable[[], AbstractContextManager[Answer]]) -> None:
+        self._web = web
+        self._url = url
+        self._begin = begin
+        self._open = begin()
+
+    def __enter__(self) -> Answer:
+        try:
+            return self._open.__enter__()
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and self._web.direct():
+                self._open = self._begin()
+                return self.__enter__()
+            raise connection_fault(error, self._url, started=False) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)

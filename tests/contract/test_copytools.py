@@ -1,0 +1,36 @@
+"""The contract of the room of copy tools, over its registry: a tool's recipe lies in `tests/copytools/places`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pilot.plugins.copytools.registry import TOOLS, by_scheme, registry
+from tests.copytools.places import Place, place_for, recipe_exists
+from tests.copytools.suite import *  # noqa: F403
+
+
+@pytest.fixture(params=list(TOOLS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def place(name: str, tmp_path: Path) -> Iterator[Place]:
+    with place_for(name, tmp_path / "there") as found:
+        yield found
+
+
+def test_every_tool_has_a_recipe() -> None:
+    assert [name for name in TOOLS if not recipe_exists(name)] == []
+
+
+def test_a_scheme_has_one_first_choice() -> None:
+    schemes = [scheme for _, schemes in TOOLS.values() for scheme in schemes.split()]
+    assert len(schemes) == len(set(schemes)) == len(by_scheme())
+
+
+def test_a_tool_states_its_ability_as_data(name: str) -> None:
+    ability = registry().load(name).ability
+    assert ability.get or ability.put
+    assert ability.parallel >= 1 and ability.batch >= 1

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from pilot.core.staging import ToolSettings
+
+
+class Directory:
+    """Files below a directory, reached by URLs that begin with `prefix`."""
+
+    def __init__(self, root: Path, prefix: str = "", settings: ToolSettings | None = None) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.root = root
+        self.prefix = prefix
+        self.settings = settings or ToolSettings()
+
+    def url(self, name: str) -> str:
+        return f"{self.prefix}/{quote(name)}" if self.prefix else str(self.root / name)
+
+    def store(self, name: str, data: bytes) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def read(self, name: str) -> bytes | None:
+        path = self.root / name
+        return path.read_bytes() if path.is_file() else None
+
+
+@contextmanager
+def place(root: Path) -> Iterator[Directory]:
+    yield Directory(root)
