@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -15,19 +16,32 @@ import click
 from pilot import __version__
 from pilot.cli import settings as settings_of
 from pilot.core.settings import Settings
+from pilot.core.update import Node
 from pilot.plugins.sources.base import Source
 
 _EXIT_MKDIR, _EXIT_NO_SPACE = 66, 69
 
 
-@click.command(name="run", context_settings={"ignore_unknown_options": False})
+class _Run(click.Command):
+    """Understands the options that wrappers pass to the PanDA pilot as well."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from pilot.cli.compat import translate
+
+        known = [name for param in self.params for name in param.opts]
+        args, ctx.meta["pilot.notes"] = translate(args, known)
+        return super().parse_args(ctx, args)
+
+
+@click.command(name="run", cls=_Run)
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--config", multiple=True, type=click.Path(path_type=Path), help="a configuration file; repeatable")
 @click.option(
     "--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]), help="of the log on stderr"
 )
 @settings_of.options()
-def command(files: tuple[Path, ...], config: tuple[Path, ...], log_level: str, **flags: Any) -> int:
+@click.pass_context  # type: ignore[arg-type]
+def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...], log_level: str, **flags: Any) -> int:
     """Take jobs from a source, run them, report them.
 
     FILES are job descriptions (JSON or JSON lines) for `--source local`. Jobs that an earlier pilot left unfinished in
@@ -41,6 +55,8 @@ def command(files: tuple[Path, ...], config: tuple[Path, ...], log_level: str, *
     if settings.source == "panda" and not settings.url:
         raise click.UsageError("--url is missing: the base URL of the job server (or --source local FILE)")
     log.to_stderr(log_level)
+    for note in ctx.meta["pilot.notes"]:
+        logging.getLogger("pilot").info("%s", note)
     workdir = Path(settings.workdir).absolute()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -52,11 +68,12 @@ def command(files: tuple[Path, ...], config: tuple[Path, ...], log_level: str, *
 
 
 def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
+    from pilot.cli.here import look_around
     from pilot.core.errors import NoLocalSpace
     from pilot.core.staging import StagingSettings
     from pilot.db.store import Store
     from pilot.engine.agent import Agent
-    from pilot.engine.means import Means
+    from pilot.engine.means import Means, Place
     from pilot.engine.monitor import Monitor
     from pilot.lib.loop import Loop
     from pilot.lib.process import become_subreaper
@@ -66,8 +83,9 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
     from pilot.staging.transfer import Transferer
 
     become_subreaper()
+    here = look_around(settings, workdir, os.environ)
     try:
-        slots = slots_for(settings.slots, _this_node(workdir))
+        slots = slots_for(settings.slots, here.room)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:
@@ -85,13 +103,14 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
         workdir=workdir,
         store=store,
         loop=loop,
-        source=_source(settings, files),
+        source=_source(settings, here.node, files),
         slots=slots,
         transferer=Transferer(StagingSettings(), Toolbox(registry(), by_scheme(), ALIASES)),
         site=_site(settings, workdir),
         monitor=monitor,
         base_env=dict(os.environ),
         token=os.urandom(12).hex(),
+        here=Place(here.node, here.facts, here.ends_at, here.features.hs06),
     )
     means.pilot = store.add_pilot(
         host=socket.gethostname(),
@@ -112,28 +131,27 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
     return code
 
 
-def _source(settings: Settings, files: tuple[Path, ...]) -> Source:
+def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
     from pilot.plugins.sources.registry import SOURCES
 
     kind: Any = SOURCES.load(settings.source)
     if settings.source == "local":
         found: Source = kind(files)
     elif settings.source == "panda":
-        found = kind(_panda_settings(settings))
+        found = kind(_panda_settings(settings, node))
     else:
         found = kind()
     return found
 
 
-def _panda_settings(settings: Settings) -> Any:
-    from pilot.core.update import Node
+def _panda_settings(settings: Settings, node: Node) -> Any:
     from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
 
     return PandaSettings(
-        url=settings.url,
+        url=_with_port(settings.url, settings.port),
         queue=settings.queue,
         label=settings.label,
-        node=Node(host=socket.gethostname(), site=settings.queue, queue=settings.queue),
+        node=node,
         dialect=DialectName(settings.dialect),
         ca_file=settings.cacert,
         ca_path=settings.capath,
@@ -141,8 +159,22 @@ def _panda_settings(settings: Settings) -> Any:
         token_file=settings.token_file,
         origin=settings.token_origin,
         answer_s=settings.http_timeout,
+        resource_type=settings.resource_type,
+        job_type=settings.job_type,
+        working_group=settings.working_group,
+        country_group=settings.country_group,
+        other_country=settings.other_country,
         user_agent=f"pilot/{__version__}",
     )
+
+
+def _with_port(url: str, port: int) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url if "://" in url else f"https://{url}")
+    if not port or parts.port:
+        return url
+    return parts._replace(netloc=f"{parts.netloc}:{port}").geturl()
 
 
 def _site(settings: Settings, workdir: Path) -> Any:
@@ -159,15 +191,6 @@ def _site(settings: Settings, workdir: Path) -> Any:
         input_dir=str(Path(settings.input_dir).absolute()) if settings.input_dir else "",
         output_dir=str(Path(settings.output_dir).absolute()) if settings.output_dir else "",
     )
-
-
-def _this_node(workdir: Path) -> Any:
-    from pilot.runtime.slots import Node
-
-    cpus = frozenset(os.sched_getaffinity(0))
-    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024**2
-    disk = os.statvfs(workdir)
-    return Node(cores=len(cpus), memory_mb=memory_mb, disk_mb=disk.f_bavail * disk.f_frsize // 1024**2, cpus=cpus)
 
 
 @contextlib.contextmanager

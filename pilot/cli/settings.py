@@ -68,9 +68,16 @@ def _converted(name: str, value: Any, where: str) -> Any:
     try:
         if isinstance(value, bool) and wanted is not bool:
             raise ValueError
-        converted = wanted(value)
+        converted = _yes_or_no(value) if wanted is bool else wanted(value)
     except (TypeError, ValueError):
         raise click.UsageError(f"{where}: {name} is {value!r}, expected {wanted.__name__}") from None
     if choices and converted not in choices:
         raise click.UsageError(f"{where}: {name} is {value!r}, expected one of {', '.join(choices)}")
     return converted
+
+
+def _yes_or_no(value: Any) -> bool:
+    words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+    if str(value).lower() not in words:
+        raise ValueError
+    return words[str(value).lower()]

@@ -39,7 +39,9 @@ CREATE INDEX transfers_of_job ON transfers(key);
 CREATE TABLE samples (
   key TEXT NOT NULL, at REAL NOT NULL, wall_s REAL, vmem_kb INTEGER, pss_kb INTEGER, rss_kb INTEGER, swap_kb INTEGER,
   rchar INTEGER, wchar INTEGER, read_bytes INTEGER, write_bytes INTEGER, user_s REAL, system_s REAL,
-  processes INTEGER, threads INTEGER, open_files INTEGER, PRIMARY KEY (key, at)
+  processes INTEGER, threads INTEGER, open_files INTEGER, pss_settled INTEGER, workdir_kb INTEGER, throttled_s REAL,
+  stalled_cpu_s REAL, stalled_memory_s REAL, stalled_io_s REAL, gpus INTEGER, gpu_memory_kb INTEGER, gpu_percent REAL,
+  PRIMARY KEY (key, at)
 ) WITHOUT ROWID;
 CREATE TABLE messages (
   id INTEGER PRIMARY KEY, key TEXT NOT NULL, state TEXT NOT NULL, final INTEGER NOT NULL, body TEXT NOT NULL,

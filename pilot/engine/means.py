@@ -6,21 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Job
 from pilot.core.settings import Settings
 from pilot.core.storage import StagingSite
+from pilot.core.update import Node
 from pilot.db.store import Store
 from pilot.engine.monitor import Monitor
 from pilot.lib.cancel import Cancel
 from pilot.lib.log import JobLog
 from pilot.lib.loop import Loop, Timer
+from pilot.lib.node import NodeFacts
 from pilot.lib.process import Child
 from pilot.lib.worker import Worker
 from pilot.plugins.sources.base import Source
 from pilot.runtime.slots import Grant, Slots
 from pilot.staging.transfer import Transferer
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where the pilot runs. `ends_at` is the end of its batch job (epoch s), `hs06` of its cores; None: not told."""
+
+    node: Node
+    facts: NodeFacts
+    ends_at: float | None = None
+    hs06: float | None = None
 
 
 @dataclass
@@ -38,6 +51,7 @@ class Means:
     monitor: Monitor
     base_env: Mapping[str, str]
     token: str
+    here: Place
     pilot: int = 0
     staging: Worker = field(init=False)
 

@@ -9,18 +9,21 @@ from pathlib import Path
 
 import msgspec
 
+from pilot.core import diagnose
 from pilot.core.errors import Failure, NoLocalSpace, PayloadExecutionException, PayloadOutOfMemory
 from pilot.core.facts import Facts
 from pilot.core.job import Exit
 from pilot.core.limits import Limits
 from pilot.engine import records
-from pilot.engine.diagnosis import diagnose_payload
 from pilot.engine.means import Means, Run
+from pilot.lib.activelog import tail
 from pilot.lib.kin import Identity
 from pilot.lib.process import Child, spawn
 from pilot.lib.procfs import Proc
 from pilot.runtime.environment import Surroundings, payload_environment
 from pilot.runtime.payload_command import payload_command
+
+_WORDS_BYTES = 16384
 
 
 def start(means: Means, run: Run) -> None:
@@ -98,10 +101,11 @@ class Finish:
             payload_error=records.payload_error_of(report, complaint),
         )
         run.log.info(f"payload ended with {_words(exit)} after {usage.wall_s:.1f} s, {usage.cpu_s:.1f} s of CPU")
-        failure = diagnose_payload(run.directory, exit, facts.payload_error)
-        if usage.oom_kills:
-            killed = PayloadOutOfMemory(f"the kernel ended {usage.oom_kills} of its processes").failure()
-            failure = killed.with_cause(failure) if failure else killed
+        words = tail(run.directory / "payload.stderr", _WORDS_BYTES) or tail(run.directory / "payload.stdout", 512)
+        around = diagnose.Surroundings(oom_kills=usage.oom_kills)
+        failure = diagnose.diagnose(exit, words, facts.payload_error, around)
+        if failure is None and usage.oom_kills:
+            failure = PayloadOutOfMemory(f"the kernel ended {usage.oom_kills} of its processes").failure()
         return failure, facts
 
 

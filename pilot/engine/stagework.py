@@ -26,8 +26,8 @@ from pilot.core.transfer import Outcome
 from pilot.core.update import StoredFile
 from pilot.engine import records
 from pilot.engine.archive import make_log_archive
-from pilot.engine.diagnosis import excerpt
 from pilot.engine.means import Means, Run
+from pilot.lib.activelog import tail
 from pilot.staging.plan import local_name, plan_stage_in, plan_stage_out
 
 
@@ -87,7 +87,7 @@ def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
         outcomes += sent
         stored += _stored(run.directory, [run.definition.log], sent)
         trouble = _worse(_worse(trouble, lost), _write_reports(run, stored))
-    return StagedOut(tuple(outcomes), stored, _worse(failure, trouble), size, excerpt(run.directory / "pilot.log"))
+    return StagedOut(tuple(outcomes), stored, _worse(failure, trouble), size, tail(run.directory / "pilot.log", 1024))
 
 
 def find_outputs(definition: JobDefinition, directory: Path) -> tuple[list[OutputFile], Failure | None]:

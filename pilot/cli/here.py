@@ -1,0 +1,87 @@
+"""Where this pilot runs: node, batch job and its end, credentials; read from environment and files in one place."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from pilot import __version__
+from pilot.core.settings import Settings
+from pilot.core.update import Node
+from pilot.lib.node import NodeFacts, read_node
+from pilot.plugins.batch.here import BatchJob, Features, detect, features, pilot_id
+from pilot.runtime.slots import Node as Room
+
+
+class Here(msgspec.Struct, frozen=True):
+    """The place of this pilot. `ends_at` is the end of the batch job (epoch s), None if nobody tells one."""
+
+    node: Node
+    facts: NodeFacts
+    batch: BatchJob
+    features: Features
+    ends_at: float | None
+    room: Room
+
+
+def look_around(settings: Settings, workdir: Path, environ: Mapping[str, str]) -> Here:
+    """Read it all; a few milliseconds, no program is started."""
+    batch = detect(environ, _read)
+    told = features(environ, _read)
+    facts = read_node(disk=workdir)
+    ends = [end for end in (batch.ends_at, told.ends_at) if end and end > time.time()]
+    worker = settings.worker_id
+    node = Node(
+        host=environ.get("PANDA_HOSTNAME") or _slot(environ) + socket.gethostname(),
+        site=settings.queue,
+        queue=settings.queue,
+        pilot_id=pilot_id(settings.log_url, batch.kind, settings.version_tag, __version__),
+        batch_id=batch.id,
+        scheduler_id=settings.scheduler_id,
+        harvester_id=settings.harvester_id,
+        worker_id=int(worker) if worker.isdigit() else None,
+        cpu_unit=facts.cpu_unit,
+        cpu_level=facts.level,
+    )
+    return Here(node, facts, batch, told, min(ends, default=None), _room(facts, batch, told, workdir))
+
+
+def _slot(environ: Mapping[str, str]) -> str:
+    slot = environ.get("_CONDOR_SLOT", "")
+    return f"{slot}@" if slot else ""
+
+
+def _room(facts: NodeFacts, batch: BatchJob, told: Features, workdir: Path) -> Room:
+    """What the pilot may share out: no more than the batch system granted."""
+    cpus = frozenset(os.sched_getaffinity(0))
+    granted = batch.cores or told.cores or len(cpus)
+    cores = max(1, min(granted, len(cpus)))
+    memory_mb = min(m for m in (batch.memory_mb, told.memory_mb, facts.memory_mb, 1 << 40) if m > 0)
+    disk = os.statvfs(workdir)
+    gpus = tuple(str(n) for n in range(sum(gpu.count for gpu in facts.gpus)))
+    return Room(
+        cores=cores,
+        memory_mb=memory_mb if memory_mb < 1 << 40 else 0,
+        disk_mb=disk.f_bavail * disk.f_frsize // 1024**2,
+        gpus=gpus,
+        cpus=cpus if len(cpus) == cores else frozenset(),
+    )
+
+
+def _read(place: str) -> str | None:
+    """A file, or what a URL of the machine features serves; None if there is nothing."""
+    try:
+        if "://" in place:
+            from urllib.request import urlopen
+
+            with urlopen(place, timeout=5) as answer:
+                text: str = answer.read(65536).decode(errors="replace")
+                return text
+        return Path(place).read_text(errors="replace")
+    except OSError:
+        return None
