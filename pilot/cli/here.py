@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from pilot import __version__
 from pilot.core.settings import Settings
 from pilot.core.update import Node
 from pilot.lib.node import NodeFacts, read_node
-from pilot.plugins.batch.here import BatchJob, Features, detect, features, pilot_id
+from pilot.plugins.batch.here import BatchJob, Features, detect, features, parse_time_left, pilot_id, time_left_argv
 from pilot.runtime.slots import Node as Room
 
 
@@ -49,6 +50,22 @@ def look_around(settings: Settings, workdir: Path, environ: Mapping[str, str]) -
         cpu_level=facts.level,
     )
     return Here(node, facts, batch, told, min(ends, default=None), _room(facts, batch, told, workdir))
+
+
+def time_left(batch: BatchJob) -> Callable[[], int | None] | None:
+    """How the batch system is asked for the seconds left to this job; None where there is nothing to ask."""
+    argv = time_left_argv(batch)
+    if argv is None:
+        return None
+
+    def ask() -> int | None:
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return parse_time_left(batch.kind, done.stdout)
+
+    return ask
 
 
 def _slot(environ: Mapping[str, str]) -> str:

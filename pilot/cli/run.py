@@ -68,7 +68,7 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
 
 
 def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
-    from pilot.cli.here import look_around
+    from pilot.cli.here import look_around, time_left
     from pilot.core.errors import NoLocalSpace
     from pilot.core.staging import StagingSettings
     from pilot.db.store import Store
@@ -110,7 +110,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
         monitor=monitor,
         base_env=dict(os.environ),
         token=os.urandom(12).hex(),
-        here=Place(here.node, here.facts, here.ends_at, here.features.hs06),
+        here=Place(here.node, here.facts, here.ends_at, here.features.hs06, time_left(here.batch)),
     )
     means.pilot = store.add_pilot(
         host=socket.gethostname(),

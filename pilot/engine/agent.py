@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import signal
 import time
@@ -13,6 +14,7 @@ from pilot.core.definition import parse, split_secrets
 from pilot.core.errors import (
     Failure,
     PilotError,
+    Preemption,
     ReachedMaxTime,
     ResourceUnavailable,
     Sigint,
@@ -27,6 +29,7 @@ from pilot.engine import recovery
 from pilot.engine.means import Means, Run
 from pilot.engine.monitor import LimitBroken, Sampled
 from pilot.engine.runner import Runner
+from pilot.lib.loop import Timer
 from pilot.lib.worker import Worker
 from pilot.plugins.sources.base import Acquired, Capacity
 from pilot.runtime.slots import needs_of
@@ -58,13 +61,15 @@ class Agent:
         self._why: Failure | None = None
         self._exit_code = 0
         self._pause: Any = None
-        self._end_at = time.monotonic() + self.settings.lifetime
+        self._end_at = math.inf
+        self._end_timer: Timer | None = None
 
     def run(self) -> int:
         """Serve until the end. Jobs of an earlier pilot come first."""
         loop = self.means.loop
         loop.signals(_SIGNALS, self._signalled)
-        loop.after(self.settings.lifetime, self._lifetime_over)
+        self._ends_in(self.settings.lifetime, f"the pilot's lifetime of {self.settings.lifetime} s is over")
+        self._mind_batch_end()
         self.means.monitor.start()
         self._recover()
         loop.run()
@@ -136,7 +141,7 @@ class Agent:
             memory_mb=free.memory_mb // wanted,
             disk_mb=free.disk_mb // wanted,
             gpus=free.gpus,
-            seconds_left=max(0, int(self._end_at - time.monotonic())),
+            seconds_left=self._seconds_left(),
         )
         self._asking = True
         asked = time.time()
@@ -148,6 +153,9 @@ class Agent:
 
     def _wanted(self) -> int:
         if self._asking or self._draining or self._source_finished or self._waiting or self._pause is not None:
+            return 0
+        if self._seconds_left() < min(self.settings.least_time, self.settings.lifetime / 2):
+            self._source_finished = True
             return 0
         quota = self.settings.jobs - self._taken if self.settings.jobs else 1_000_000
         return min(self.means.slots.free().jobs, quota)
@@ -240,11 +248,39 @@ class Agent:
 
     # the end
 
-    def _lifetime_over(self) -> None:
-        self._drain(ReachedMaxTime(f"the pilot's lifetime of {self.settings.lifetime} s is over"), 81)
+    def _seconds_left(self) -> int:
+        return max(0, int(self._end_at - time.monotonic()))
+
+    def _ends_in(self, seconds: float, why: str) -> None:
+        """End in so many seconds, unless an earlier end is known already."""
+        end = time.monotonic() + seconds
+        if end >= self._end_at:
+            return
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+        self._end_at = end
+        self._end_timer = self.means.loop.after(max(0.0, seconds), lambda: self._drain(ReachedMaxTime(why), 81))
+
+    def _mind_batch_end(self) -> None:
+        """Stop jobs early enough before the batch job's end; ask the batch system if the environment does not tell."""
+        here, margin = self.means.here, self.settings.end_margin
+
+        def end_known(left: float | None) -> None:
+            if left is not None:
+                _log.info("the batch job ends in %.0f s", left)
+                self._ends_in(left - min(margin, left / 4), "the batch job is about to end")
+
+        if here.ends_at is not None:
+            end_known(here.ends_at - time.time())
+        elif here.ask_time_left is not None:
+            self.means.staging.submit(
+                here.ask_time_left, lambda left, error: self.means.loop.post(lambda: end_known(left))
+            )
 
     def _signalled(self, number: int) -> None:
         kind, code = _SIGNALS[number]
+        if number == signal.SIGTERM and self.settings.pod:
+            kind = Preemption
         self._signals += 1
         if self._signals == 1:
             self._drain(kind(f"the pilot was told to end by {signal.Signals(number).name}"), code)

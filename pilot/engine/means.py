@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,12 +28,16 @@ from pilot.staging.transfer import Transferer
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where the pilot runs. `ends_at` is the end of its batch job (epoch s), `hs06` of its cores; None: not told."""
+    """Where the pilot runs. `ends_at` is the end of its batch job (epoch s), `hs06` of its cores; None: not told.
+
+    `ask_time_left` asks the batch system for the seconds left, where that takes a program; it may take seconds.
+    """
 
     node: Node
     facts: NodeFacts
     ends_at: float | None = None
     hs06: float | None = None
+    ask_time_left: Callable[[], int | None] | None = None
 
 
 @dataclass
