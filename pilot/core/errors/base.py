@@ -33,9 +33,11 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     causes: tuple[Failure, ...] = ()
 
     def with_cause(self, cause: Failure) -> Failure:
-        """The same failure, knowing one more thing that went wrong."""
-        bare = msgspec.structs.replace(cause, causes=())
-        return msgspec.structs.replace(self, causes=(*self.causes, bare, *cause.causes))
+        """The same failure, knowing one more thing that went wrong; what it knows already is not told twice."""
+        known = {(failure.code, failure.message) for failure in (self, *self.causes)}
+        new = [msgspec.structs.replace(failure, causes=()) for failure in (cause, *cause.causes)]
+        more = tuple(failure for failure in new if (failure.code, failure.message) not in known)
+        return msgspec.structs.replace(self, causes=(*self.causes, *more))
 
 
 ERRORS: dict[int, type[PilotError]] = {}
