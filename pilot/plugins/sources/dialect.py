@@ -77,10 +77,14 @@ class Dialect(Protocol):
     def read_resource_types(self, body: bytes) -> list[dict[str, Any]]: ...
 
 
-def garbage(what: str, body: bytes) -> CommunicationFailure:
-    """The error for an answer that makes no sense."""
+class BrokenAnswer(CommunicationFailure):
+    """The server's answer makes no sense."""
+
+
+def garbage(what: str, body: bytes) -> BrokenAnswer:
+    """The error for such an answer."""
     shown = " ".join(body[:400].decode("utf-8", "replace").split())[:120]
-    return CommunicationFailure(f"{what} was answered with what is no answer to it: {shown!r}")
+    return BrokenAnswer(f"{what} was answered with {shown!r}")
 
 
 def of_code(what: str, code: int, text: str) -> PilotError:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pilot.core.errors import RequestRefused
 from pilot.core.update import Answer, JobUpdate
 from pilot.plugins.sources.base import Acquired, Capacity
 from pilot.plugins.sources.panda_server import PandaServer, Tongue
 from pilot.plugins.sources.panda_settings import PandaSettings
+
+if TYPE_CHECKING:
+    from pilot.plugins.sources.panda_events import PandaEvents
 
 
 class PandaSource:
@@ -23,6 +27,16 @@ class PandaSource:
         self.tongue = Tongue(settings.dialect)
         self._ask = PandaServer(settings, self.tongue)
         self._tell = PandaServer(settings, self.tongue)
+        self._events: PandaEvents | None = None
+
+    @property
+    def events(self) -> PandaEvents:
+        """The event ranges of this server; made when the first event job needs them."""
+        if self._events is None:
+            from pilot.plugins.sources.panda_events import PandaEvents
+
+            self._events = PandaEvents(self.settings, self.tongue)
+        return self._events
 
     def acquire(self, capacity: Capacity) -> Acquired:
         """Ask for jobs; none is an answer too."""
@@ -66,3 +80,5 @@ class PandaSource:
         """Let go of both connections."""
         self._ask.close()
         self._tell.close()
+        if self._events is not None:
+            self._events.close()

@@ -1,0 +1,107 @@
+"""Event ranges of a PanDA server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from pilot.core.ranges import Chunk, Consumer, Granted, KnownRange, RangeUpdate, ServerRangeState, Told
+from pilot.plugins.sources import event_calls
+from pilot.plugins.sources.dialect import BrokenAnswer, Call
+from pilot.plugins.sources.panda_server import PandaServer, Tongue, refusal
+from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
+
+#: Updates in one request: a tenth of what the server takes.
+_AT_ONCE = 10_000
+#: States of a range in which the server has not heard of its end.
+_OPEN = frozenset(
+    word
+    for state in (ServerRangeState.READY, ServerRangeState.SENT, ServerRangeState.RUNNING)
+    for word in (str(state.value), state.name.lower())
+)
+
+
+class PandaEvents:
+    """Asks for event ranges and tells of them, over a connection of its own. Calls take turns."""
+
+    def __init__(self, settings: PandaSettings, tongue: Tongue | None = None) -> None:
+        self._server = PandaServer(settings, tongue)
+
+    @property
+    def _name(self) -> DialectName:
+        return self._server.dialect.name
+
+    def acquire(self, consumer: Consumer, count: int) -> Granted:
+        """Ask for up to `count` ranges."""
+        body = self._server.call(event_calls.acquire_call(self._name, consumer, count))
+        return event_calls.read_granted(self._name, body, count)
+
+    def update(self, consumer: Consumer, chunks: Sequence[Chunk], version: int = 1) -> Told:
+        """Tell what became of ranges, in as many requests as they need."""
+        stored: list[bool | None] = []
+        commands: dict[int, str] = {}
+        for piece in pieces(chunks, _AT_ONCE):
+            told = self._update(consumer, piece, version)
+            stored += told.stored
+            commands |= told.commands
+        return Told(tuple(stored), commands)
+
+    def _update(self, consumer: Consumer, chunks: Sequence[Chunk], version: int) -> Told:
+        """One request. Servers are known to fail after they have stored the updates: then their states tell."""
+        updates = [update for chunk in chunks for update in chunk.updates]
+        call = event_calls.update_call(self._name, chunks, version)
+        reply = self._server.exchange(call)
+        failed = refusal(call, reply)
+        if reply.status == 200:
+            try:
+                return event_calls.read_told(self._name, reply.body, len(updates))
+            except BrokenAnswer as error:
+                failed = error
+        elif reply.status != 500:
+            raise failed
+        return self._verified(consumer, updates, failed)
+
+    def _verified(self, consumer: Consumer, updates: Sequence[RangeUpdate], failed: Exception) -> Told:
+        """The answer that the server owed, from what it knows now. Raises `failed` unless it knows of every end."""
+        known = self.states(consumer)
+        ends = [update for update in updates if update.status.final]
+        if not ends or any(known.get(update.id, _UNKNOWN).status.lower() in _OPEN for update in ends):
+            raise failed
+        return Told(tuple((update.id in known) if update.status.final else None for update in updates))
+
+    def count(self, consumer: Consumer) -> int | None:
+        """How many ranges are ready for the job."""
+        return event_calls.read_count(self._name, self._server.call(event_calls.count_call(self._name, consumer)))
+
+    def states(self, consumer: Consumer) -> dict[str, KnownRange]:
+        """What the server knows of the job's ranges; empty in the classic dialect."""
+        call: Call | None = event_calls.states_call(self._name, consumer)
+        return event_calls.read_states(self._server.call(call), consumer) if call else {}
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._server.close()
+
+
+_UNKNOWN = KnownRange(str(ServerRangeState.SENT.value))
+
+
+def pieces(chunks: Sequence[Chunk], size: int) -> Iterator[list[Chunk]]:
+    """The chunks in groups of at most `size` updates. What is in one archive stays together whatever its size."""
+    group: list[Chunk] = []
+    many = 0
+    for chunk in chunks:
+        for part in [chunk] if chunk.archive else _parts(chunk, size):
+            if group and many + len(part.updates) > size:
+                yield group
+                group, many = [], 0
+            group.append(part)
+            many += len(part.updates)
+    if group:
+        yield group
+
+
+def _parts(chunk: Chunk, size: int) -> list[Chunk]:
+    starts = range(0, len(chunk.updates), size)
+    return [msgspec.structs.replace(chunk, updates=chunk.updates[at : at + size]) for at in starts]
