@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pilot.lib.program import own_command, own_environment
 
 _PATIENCE_S = 5.0
 
@@ -30,14 +31,14 @@ def running_server(
     `options` are further options of `pilot serve`; `log` takes its stderr, which otherwise goes where ours goes.
     Raises `RuntimeError` if the server does not start.
     """
-    command = [
-        sys.executable, "-m", "pilot", "serve", "--host", "127.0.0.1", "--port", str(port), "--db", str(db),
-        "--dialect", dialect, *options,
-    ]  # fmt: skip
+    command = own_command("serve", "--host", "127.0.0.1", "--port", str(port), "--db", str(db), "--dialect", dialect)
+    command += options
     with contextlib.ExitStack() as stack:
         stderr = stack.enter_context(log.open("ab")) if log else None
         process = stack.enter_context(
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL)
+            subprocess.Popen(
+                command, env=own_environment(), stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL
+            )
         )
         stack.callback(_end, process)
         assert process.stdout is not None
