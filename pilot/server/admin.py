@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pilot.server import listing, steering, submission
+from pilot.server import listing, ranges, steering, submission, workers
+from pilot.server.faults import Faults, rules
 from pilot.server.jobserver import JobServer
 from pilot.server.refusal import BadSubmission, UnknownJob
 
@@ -21,7 +22,8 @@ def _json(document: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(document), status_code=status, media_type="application/json")
 
 
-def _error(message: str, status: int, **more: object) -> Response:
+def error(message: str, status: int, **more: object) -> Response:
+    """The answer to what cannot be done: why, in one line."""
     return _json({"error": message, **more}, status)
 
 
@@ -30,15 +32,15 @@ async def submit(request: Request) -> Response:
     server: JobServer = request.app.state.server
     try:
         specs = msgspec.json.decode(await request.body())
-    except msgspec.DecodeError as error:
-        return _error(f"not JSON: {error}", 400)
+    except msgspec.DecodeError as wrong:
+        return error(f"not JSON: {wrong}", 400)
     specs = specs if isinstance(specs, list) else [specs]
     checked = request.query_params.get("check") != "no"
     try:
         taken = await server.do(lambda db, now: submission.submit(db, specs, now, checked=checked))
-    except BadSubmission as error:
-        faults = [{"index": f.index, "job": f.job, "key": f.key, "message": f.message} for f in error.faults]
-        return _error(str(error), 400, faults=faults)
+    except BadSubmission as wrong:
+        faults = [{"index": f.index, "job": f.job, "key": f.key, "message": f.message} for f in wrong.faults]
+        return error(str(wrong), 400, faults=faults)
     return _json({"jobs": [{"PandaID": spec["PandaID"], "jobName": spec["jobName"]} for spec in taken]})
 
 
@@ -46,7 +48,7 @@ async def jobs(request: Request) -> Response:
     """GET: the newest jobs; `?state=` picks one state, `?limit=` their number."""
     state, limit = request.query_params.get("state"), request.query_params.get("limit", str(_LISTED))
     if not limit.isdecimal():
-        return _error("limit must be a number", 400)
+        return error("limit must be a number", 400)
     server: JobServer = request.app.state.server
     return _json({"jobs": await server.do(lambda db, now: listing.jobs(db, state, int(limit)))})
 
@@ -56,7 +58,7 @@ async def job(request: Request) -> Response:
     server: JobServer = request.app.state.server
     number: int = request.path_params["pandaid"]
     found = await server.do(lambda db, now: listing.job(db, number))
-    return _error(f"no job {number}", 404) if found is None else _json(found)
+    return error(f"no job {number}", 404) if found is None else _json(found)
 
 
 async def steer(request: Request) -> Response:
@@ -64,7 +66,7 @@ async def steer(request: Request) -> Response:
     server: JobServer = request.app.state.server
     number, action = request.path_params["pandaid"], request.path_params["action"]
     if action not in steering.ACTIONS:
-        return _error(f"no action {action}; there are {', '.join(sorted(steering.ACTIONS))}", 404)
+        return error(f"no action {action}; there are {', '.join(sorted(steering.ACTIONS))}", 404)
     try:
         body = msgspec.json.decode(await request.body() or b"{}", type=dict[str, Any])
 
@@ -73,12 +75,41 @@ async def steer(request: Request) -> Response:
 
         return _json({"job_id": number, "state": await server.do(act)})
     except UnknownJob:
-        return _error(f"no job {number}", 404)
-    except (steering.BadOrder, msgspec.DecodeError) as error:
-        return _error(str(error), 400)
+        return error(f"no job {number}", 404)
+    except (steering.BadOrder, msgspec.DecodeError) as wrong:
+        return error(str(wrong), 400)
+
+
+async def ranges_of(request: Request) -> Response:
+    """GET: the event ranges of a job in numbers."""
+    server: JobServer = request.app.state.server
+    number: int = request.path_params["pandaid"]
+    found = await server.do(lambda db, now: ranges.summary(db, number))
+    return error(f"job {number} has no event ranges", 404) if found is None else _json(found)
+
+
+async def workers_and_nodes(request: Request) -> Response:
+    """GET: what pilots told of their workers and nodes."""
+    server: JobServer = request.app.state.server
+    told = await server.do(lambda db, now: {"workers": workers.workers(db), "nodes": workers.nodes(db)})
+    return _json(told)
+
+
+async def knobs(request: Request) -> Response:
+    """GET: the fault knobs; POST a list of rules (or one) to replace them; DELETE takes all away."""
+    faults: Faults = request.app.state.faults
+    if request.method != "GET":
+        try:
+            faults.set(rules(await request.body() if request.method == "POST" else b"[]"))
+        except ValueError as wrong:
+            return error(str(wrong), 400)
+    return _json({"faults": faults.listed()})
 
 
 ROUTES = [
+    Route("/faults", knobs, methods=["GET", "POST", "DELETE"]),
+    Route("/workers", workers_and_nodes, methods=["GET"]),
+    Route("/jobs/{pandaid:int}/ranges", ranges_of, methods=["GET"]),
     Route("/submit", submit, methods=["POST"]),
     Route("/jobs", jobs, methods=["GET"]),
     Route("/jobs/{pandaid:int}", job, methods=["GET"]),

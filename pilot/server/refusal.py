@@ -9,6 +9,14 @@ class StoreError(Exception):
     """The database could not do what was asked (full disk, locked or foreign file); nothing was stored."""
 
 
+class Unusable(Exception):
+    """The server cannot start: `option` is the one of `pilot serve` whose value is at fault."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
 class BadParameter(Exception):
     """A parameter is unknown, missing or of the wrong type; the text is the message for the caller."""
 

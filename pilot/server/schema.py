@@ -38,7 +38,27 @@ CREATE TABLE node (site TEXT NOT NULL, host TEXT NOT NULL, kind TEXT NOT NULL, a
     PRIMARY KEY (site, host, kind)) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_JOBS,)
+_EVENTS = """
+CREATE TABLE event_set (id INTEGER PRIMARY KEY, task_id INTEGER NOT NULL, jobset_id INTEGER NOT NULL,
+    per_range INTEGER NOT NULL, total INTEGER NOT NULL, next INTEGER NOT NULL, max_tries INTEGER NOT NULL,
+    UNIQUE (task_id, jobset_id));
+CREATE TABLE event_file (file_id INTEGER PRIMARY KEY, set_id INTEGER NOT NULL, lfn TEXT NOT NULL, guid TEXT NOT NULL,
+    scope TEXT NOT NULL, events INTEGER NOT NULL, first INTEGER NOT NULL);
+CREATE INDEX event_file_set ON event_file (set_id);
+CREATE TABLE event_range (set_id INTEGER NOT NULL, number INTEGER NOT NULL, pandaid INTEGER NOT NULL,
+    attempt INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0, status INTEGER NOT NULL,
+    error INTEGER, dialog TEXT, output INTEGER, PRIMARY KEY (set_id, number)) WITHOUT ROWID;
+CREATE INDEX event_range_ready ON event_range (set_id, number) WHERE status = 0;
+CREATE INDEX event_range_held ON event_range (pandaid) WHERE status = 1;
+CREATE TABLE event_try (set_id INTEGER NOT NULL, number INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    pandaid INTEGER NOT NULL, status INTEGER NOT NULL, error INTEGER, dialog TEXT,
+    PRIMARY KEY (set_id, number, attempt)) WITHOUT ROWID;
+CREATE TABLE event_output (id INTEGER PRIMARY KEY, pandaid INTEGER NOT NULL, facts TEXT NOT NULL);
+ALTER TABLE job ADD COLUMN adder_due REAL;
+ALTER TABLE job ADD COLUMN told TEXT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_JOBS, _EVENTS)
 
 
 def migrate(db: sqlite3.Connection) -> None:

@@ -121,6 +121,8 @@ def _do_one(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], Any], f
             raise StoreError(f"database: {error}") from error
         if isinstance(error, sqlite3.Error):
             error = StoreError(f"database: {error}")
+        elif isinstance(error, StopIteration):  # a future cannot carry this one
+            error = RuntimeError(f"{error!r} came out of a call")
         db.execute("ROLLBACK TO one")
         db.execute("RELEASE one")
         return future, None, error

@@ -10,12 +10,14 @@ import msgspec
 
 from pilot.server.description import Slip, Spec, completed, is_null, is_on, slips, whole
 from pilot.server.history import note
+from pilot.server.rangestore import attach
 from pilot.server.refusal import BadSubmission, Fault
 
 _INSERT = """
 INSERT INTO job (pandaid, task_id, jobset_id, site, label, processing_type, user, resource_type, priority, min_ram_mb,
-    max_disk_mb, max_wall_s, attempt, status, debug, clone, created, spec)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'activated', ?, ?, ?, ?)
+    max_disk_mb, max_wall_s, attempt, status, debug, clone, event_set, created,
+    spec)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'activated', ?, ?, ?, ?, ?)
 """
 
 
@@ -36,7 +38,7 @@ def submit(db: sqlite3.Connection, specs: Sequence[object], now: float, *, check
     if faults:
         raise BadSubmission(tuple(faults))
     numbers = _free_numbers(db, known)
-    return [_insert(db, completed(spec, _own_number(spec) or next(numbers)), now) for spec in known]
+    return [insert(db, completed(spec, _own_number(spec) or next(numbers)), now, "submitted") for spec in known]
 
 
 def _name(spec: object) -> str:
@@ -61,16 +63,17 @@ def _free_numbers(db: sqlite3.Connection, specs: Sequence[Spec]) -> Iterator[int
     return itertools.count(max([highest, *map(_own_number, specs)]) + 1)
 
 
-def _insert(db: sqlite3.Connection, spec: Spec, now: float) -> Spec:
+def insert(db: sqlite3.Connection, spec: Spec, now: float, why: str) -> Spec:
+    """Stores one complete description as an activated job."""
     values = (
         spec["PandaID"], _number(spec, "taskID"), _number(spec, "jobsetID"), _word(spec, "computingSite"),
         str(spec["prodSourceLabel"]), _word(spec, "processingType"), _word(spec, "prodUserID"),
         _word(spec, "resource_type"), whole(spec, "currentPriority"), whole(spec, "minRamCount"),
         whole(spec, "maxDiskCount"), _number(spec, "maxWalltime"), spec["attemptNr"], is_on(spec, "debug"),
-        _word(spec, "cloneJob"), now, msgspec.json.encode(spec).decode(),
+        _word(spec, "cloneJob"), attach(db, spec), now, msgspec.json.encode(spec).decode(),
     )  # fmt: skip
     db.execute(_INSERT, values)
-    note(db, spec["PandaID"], now, "activated", "submitted")
+    note(db, spec["PandaID"], now, "activated", why)
     return spec
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 
 from pilot.server import report
+from pilot.server.endings import end, lock
 from pilot.server.fields import stored
 from pilot.server.history import note
 from pilot.server.states import FINAL, Standing, Verdict, judge
 
 _STANDING = """
-SELECT status, attempt, batch_id, finals, kill, softkill, debug, command, sub_status, facts, clone, event_set
+SELECT pandaid, status, attempt, batch_id, finals, kill, softkill, debug, command, sub_status, facts, clone, event_set
 FROM job WHERE pandaid = ?
 """
 _HEARD = """
@@ -34,11 +35,11 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     classic: bool = False
 
 
-def update(db: sqlite3.Connection, told: Update, now: float) -> str | None:
+def update(db: sqlite3.Connection, told: Update, now: float, adder_delay_s: float = 0) -> str | None:
     """Applies the update, or not, and returns the command for the pilot (None for none).
 
-    `told.state` is one of `states.ACCEPTED`. A final update is stored as `holding` together with its report, and the
-    adder decides the job's end at once, in the same transaction.
+    `told.state` is one of `states.ACCEPTED`. A final update is stored as `holding` together with its report; the
+    adder decides the job's end in the same transaction, or when `watch.expire` finds it due after `adder_delay_s`.
     """
     row = db.execute(_STANDING, (told.job_id,)).fetchone()
     facts, documents = stored(told.given, classic=told.classic)
@@ -48,14 +49,28 @@ def update(db: sqlite3.Connection, told: Update, now: float) -> str | None:
     if verdict.status is None and (verdict.command in ("tobekilled", "alreadydone")):
         _discard(db, told, row["status"], verdict, now)
         return verdict.command
+    if _lost_race(db, told, row):
+        verdict = Verdict(None, "tobekilled")
+        db.execute("UPDATE job SET kill = 1 WHERE pandaid = ?", (told.job_id,))
+        _discard(db, told, row["status"], verdict, now)
+        return verdict.command
     _store(db, told, row, verdict, facts, documents, now)
     if verdict.status != row["status"] and verdict.status is not None:
         note(db, told.job_id, now, verdict.status, f"the pilot says {told.state}")
-    if told.state in FINAL:
+    if told.state in FINAL and adder_delay_s > 0:
+        due = (now + adder_delay_s, told.state, told.job_id)
+        db.execute("UPDATE job SET adder_due = ?, told = ? WHERE pandaid = ?", due)
+    elif told.state in FINAL:
         add(db, told.job_id, told.state, now)
     elif verdict.command and verdict.command != "debug":
         note(db, told.job_id, now, verdict.status or row["status"], f"told: {verdict.command}")
     return verdict.command
+
+
+def _lost_race(db: sqlite3.Connection, told: Update, row: sqlite3.Row) -> bool:
+    """Whether this copy of a `runonce` job wants to run while another copy does."""
+    starts = told.state == "running" and row["status"] in ("sent", "starting")
+    return bool(starts and row["clone"] == "runonce" and not lock(db, row))
 
 
 def _standing(row: sqlite3.Row | None) -> Standing | None:
@@ -100,7 +115,7 @@ def _store(
 
 def add(db: sqlite3.Connection, pandaid: int, state: str, now: float) -> None:
     """The adder: reads the stored report of a job in holding and gives the job its end."""
-    row = db.execute("SELECT spec, facts, kill, sub_status FROM job WHERE pandaid = ?", (pandaid,)).fetchone()
+    row = db.execute("SELECT spec, facts FROM job WHERE pandaid = ?", (pandaid,)).fetchone()
     texts = dict(db.execute("SELECT name, text FROM document WHERE pandaid = ?", (pandaid,)).fetchall())
     facts = msgspec.json.decode(row["facts"])
     spec = msgspec.json.decode(row["spec"])
@@ -108,13 +123,7 @@ def add(db: sqlite3.Connection, pandaid: int, state: str, now: float) -> None:
     _keep_files(db, pandaid, outcome)
     if outcome.diag:
         facts |= {"ddm_error_code": outcome.ddm_error_code, "ddm_error_diag": outcome.diag}
-    end(db, pandaid, _last_status(outcome.status, row), facts, outcome.diag or f"the pilot's report is {state}", now)
-
-
-def _last_status(status: str, row: sqlite3.Row) -> str:
-    if status == "failed" and row["kill"]:
-        return "cancelled"
-    return "closed" if status == "failed" and row["sub_status"] == "pilot_closed" else status
+    end(db, pandaid, outcome.status, facts, outcome.diag or f"the pilot's report is {state}", now)
 
 
 def _keep_files(db: sqlite3.Connection, pandaid: int, outcome: report.Outcome) -> None:
@@ -125,12 +134,3 @@ def _keep_files(db: sqlite3.Connection, pandaid: int, outcome: report.Outcome) -
             for file in outcome.files
         ],
     )
-
-
-def end(db: sqlite3.Connection, pandaid: int, status: str, facts: Mapping[str, Any], why: str, now: float) -> None:
-    """Gives a job its last status; `facts` replace the stored ones."""
-    db.execute(
-        "UPDATE job SET status = ?, facts = ?, ended = ? WHERE pandaid = ?",
-        (status, msgspec.json.encode(facts).decode(), now, pandaid),
-    )
-    note(db, pandaid, now, status, why)

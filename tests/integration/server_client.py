@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import parse_qsl
 
 import requests
 
@@ -55,3 +56,18 @@ class Client:
 
 def spec(**more: Any) -> dict[str, Any]:
     return {"transformation": "/bin/true", "outFiles": "out.root", **more}
+
+
+class ClassicClient(Client):
+    """Speaks the classic dialect: a form, and the url-encoded answer unless JSON is asked for."""
+
+    def call(self, method: str, **args: Any) -> dict[str, str]:
+        answer = self.session.post(f"{self.url}/server/panda/{method}", data=args, timeout=5)
+        assert answer.status_code == 200, answer.text
+        return dict(parse_qsl(answer.text, keep_blank_values=True))
+
+    def call_json(self, method: str, **args: Any) -> dict[str, Any]:
+        headers = {"Accept": "application/json"}
+        answer = self.session.post(f"{self.url}/server/panda/{method}", data=args, headers=headers, timeout=5)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())

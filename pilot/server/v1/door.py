@@ -13,12 +13,12 @@ from starlette.responses import PlainTextResponse, Response
 
 from pilot.server.identity import Caller
 from pilot.server.jobserver import JobServer
-from pilot.server.refusal import BadParameter
-from pilot.server.v1 import pilot, system
-from pilot.server.v1.method import Call, Envelope, Method, refused
+from pilot.server.refusal import BadParameter, StoreError
+from pilot.server.v1 import event, job, pilot, site
+from pilot.server.v1.method import Call, Envelope, Method, done, refused
 from pilot.server.v1.params import cast, check
 
-METHODS = {method.path: method for module in (pilot, system) for method in module.METHODS}
+METHODS = {method.path: method for module in (pilot, job, event, site) for method in module.METHODS}
 _JSON = "application/json"
 
 
@@ -57,8 +57,13 @@ async def _envelope(server: JobServer, caller: Caller, method: Method, verb: str
         return refused(f"expecting {method.verb}, received {verb}")
     try:
         return await method.work(Call(server, caller, check(method.params, given)))
-    except BadParameter as error:
+    except (BadParameter, StoreError) as error:
         return refused(str(error))
+
+
+def bare(request: Request, code: int) -> Response:
+    """An answer that is nothing but an inner status code: the dialect calls that a success."""
+    return encoded(request, done({"StatusCode": code, "command": None}))
 
 
 def encoded(request: Request, envelope: Envelope) -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pilot.server import dispatch, listing
 from pilot.server.fields import FIELDS, Kind
+from pilot.server.jobserver import JobServer
 from pilot.server.refusal import StoreError
 from pilot.server.states import ACCEPTED
 from pilot.server.updates import Update, update
@@ -54,11 +55,12 @@ def _told(args: dict[str, Any]) -> Update:
     return Update(job_id=args["job_id"], state=args["job_status"], attempt=args["attempt_nr"], given=args)
 
 
-def _apply(db: sqlite3.Connection, told: Update, now: float) -> Envelope:
+def _apply(db: sqlite3.Connection, told: Update, now: float, server: JobServer) -> Envelope:
     if told.state not in ACCEPTED:
         return refused(f"job_status={told.state} is not one a pilot can report", {"StatusCode": _INVALID})
-    command = update(db, told, now)
-    return done({"StatusCode": 0, "command": command, "pilotSecrets": None})
+    command = update(db, told, now, server.limits.adder_delay_s)
+    secrets = server.pilot_secrets(command)
+    return done({"StatusCode": 0, "command": command, "pilotSecrets": secrets})
 
 
 def _stumbled(error: StoreError) -> Envelope:
@@ -69,7 +71,7 @@ def _stumbled(error: StoreError) -> Envelope:
 async def _update_job(call: Call) -> Envelope:
     told = _told(call.args)
     try:
-        return await call.server.do(lambda db, now: _apply(db, told, now))
+        return await call.server.do(lambda db, now: _apply(db, told, now, call.server))
     except StoreError as error:
         return _stumbled(error)
 
@@ -78,7 +80,7 @@ async def _update_jobs_bulk(call: Call) -> Envelope:
     # One malformed item fails the whole call, so all are checked before the first is applied.
     told = [_told(check(_UPDATE, item)) for item in call.args["job_list"]]
     try:
-        return done(await call.server.do(lambda db, now: [_apply(db, one, now) for one in told]))
+        return done(await call.server.do(lambda db, now: [_apply(db, one, now, call.server) for one in told]))
     except StoreError as error:
         return done([_stumbled(error) for _ in told])
 
