@@ -2,7 +2,7 @@
 
 | state         | what it means                                | next                                        |
 |---------------|----------------------------------------------|---------------------------------------------|
-| READY         | granted by the server, with no worker        | HELD, RETURNED                              |
+| READY         | granted by the server, with no worker        | HELD, FAILED (no input), RETURNED           |
 | HELD          | a worker has it                              | DONE, STORED (no output), FAILED, READY     |
 | DONE          | worked through, its output lies here         | PACKED, FAILED (lost), READY (to be redone) |
 | PACKED        | its output is in an archive                  | STORED, FAILED, DONE (archive lost), READY  |
@@ -144,11 +144,15 @@ class Ledger(RangeTable):
         self._fail(n, why, fatal)
         return True
 
-    def gone(self, worker: int, why: str = "its worker died") -> list[int]:
-        """The worker is gone: what it held goes to others, or fails if that happened too often. What goes to others."""
+    def gone(self, worker: int, why: str = "its worker died", begun: Iterable[int] | None = None) -> list[int]:
+        """The worker is gone: what it held goes to others. What it had begun (all, unless told which) fails if that
+        happened too often. The numbers that go to others."""
+        held = self._held.pop(worker, {})
+        suspects = set(held if begun is None else begun)
         again = []
-        for n in self._held.pop(worker, ()):
-            self._tries[n] = min(self._tries[n] + 1, 255)
+        for n in held:
+            if n in suspects:
+                self._tries[n] = min(self._tries[n] + 1, 255)
             if self._tries[n] >= self.max_tries:
                 self._fail(n, f"{why} ({self._tries[n]} times)")
             else:
@@ -164,6 +168,12 @@ class Ledger(RangeTable):
             del mine[n]
             self._back(n)
         return given
+
+    def reject(self, numbers: Iterable[int], why: str) -> None:
+        """These waiting ranges cannot be worked through here: their input cannot be had."""
+        for n in numbers:
+            self._must(n, _READY)
+            self._fail(n, why)
 
     def pack(self, numbers: Iterable[int], archive: int) -> None:
         """The outputs of these ranges are in an archive."""

@@ -40,6 +40,7 @@ PURE = {
 }  # fmt: skip
 #: Modules outside cli/ that look at the environment of the process or its arguments, and why they must.
 ENVIRONMENT = {
+    "pilot.events.client": "runs in the payload, whose environment names the endpoint",
     "pilot.lib.program": "starts this very program again with the environment it was given",
     # programs of their own that a container is started with
     "pilot.plugins.containers.docker_stand_in": "stands in the pilot's process tree for a container's processes",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pilot.core.errors import RequestRefused
 from pilot.core.update import Answer, JobUpdate
 from pilot.plugins.sources.base import Acquired, Capacity
-from pilot.plugins.sources.dialect import Call
 from pilot.plugins.sources.panda_server import PandaServer, Tongue
 from pilot.plugins.sources.panda_settings import PandaSettings
 
@@ -76,18 +75,6 @@ class PandaSource:
             return {}
         dialect = self._tell.dialect
         return dialect.read_status(self._tell.call(dialect.status(job_ids)), job_ids)
-
-    def worker(self, word: str, node: dict[str, Any] | None, gpus: Sequence[dict[str, Any]]) -> None:
-        """Tell of the worker, if Harvester gave it a number, and of its node where the dialect has words for it."""
-        dialect, told = self._tell.dialect, self.settings.node
-        calls: list[Call | None] = []
-        if told.harvester_id and told.worker_id is not None:
-            calls.append(dialect.worker_status(told, word))
-        if node is not None:
-            calls += [dialect.worker_node(node), *(dialect.worker_gpu(gpu) for gpu in gpus)]
-        for call in calls:
-            if call is not None:
-                dialect.read_done(self._tell.call(call))
 
     def close(self) -> None:
         """Let go of both connections."""
