@@ -16,6 +16,7 @@ import click
 
 from pilot.cli.place import print_json
 from pilot.cli.tables import seconds, size, table
+from pilot.lib.files import local_path
 from pilot.lib.program import own_command, own_environment
 
 _JOBS = Path(__file__).parent / "demo_jobs"
@@ -187,7 +188,7 @@ def _summary(folder: Path, number: int, told: dict[str, Any]) -> dict[str, Any]:
     finally:
         reader.close()
     outputs = [
-        {"lfn": f["lfn"], "path": f["target"].removeprefix("file://"), "size": f["size"], "checksums": f["checksums"]}
+        {"lfn": f["lfn"], "path": local_path(f["target"]), "size": f["size"], "checksums": f["checksums"]}
         for f in job.get("files", [])
         if f["direction"] == "out" and f["state"] == "transferred"
     ]

@@ -214,7 +214,7 @@ def _write_braindump(settings: Settings, workdir: Path, pilot: int) -> None:
     import json
     import time
 
-    from pilot.engine.records import write_atomically
+    from pilot.lib.files import write_atomically
 
     facts = {
         "pilot": pilot,

@@ -48,7 +48,11 @@ def _members(directory: Path, skip: set[str]) -> Iterator[tuple[Path, str]]:
         folders[:] = [f for f in folders if not (Path(root) / f).is_symlink()]
         for name in sorted(files):
             path, relative = Path(root) / name, (here / name).as_posix()
-            if relative not in skip and not name.endswith(".partial") and (path.is_file() or path.is_symlink()):
+            if (
+                relative not in skip
+                and not name.endswith((".partial", ".part"))
+                and (path.is_file() or path.is_symlink())
+            ):
                 yield path, relative
 
 

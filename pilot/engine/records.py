@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import time
 import uuid
@@ -34,17 +33,6 @@ RECORDS = frozenset(
     }
 )
 _MAX_REPORT_BYTES = 64 * 1024 * 1024
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write the whole file or leave the old one."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def pool_file_catalog(files: Iterable[tuple[str, str, str]]) -> str:

@@ -20,6 +20,7 @@ from pilot.engine import leftovers, payload, records, stagework, steering
 from pilot.engine.means import Means, Run
 from pilot.engine.reporter import Reporter
 from pilot.engine.told import update_of
+from pilot.lib.files import write_atomically
 from pilot.lib.log import JobLog
 from pilot.runtime.environment import PASSED_ON, passed_on
 
@@ -294,7 +295,7 @@ class Runner:
         )
         with contextlib.suppress(OSError):
             brief = msgspec.structs.replace(update, metadata=None)
-            records.write_atomically(run.directory / "heartbeat.json", msgspec.json.encode(brief).decode() + "\n")
+            write_atomically(run.directory / "heartbeat.json", msgspec.json.encode(brief).decode() + "\n")
         return update
 
     # room
@@ -334,7 +335,7 @@ def _make_directory(directory: Path, definition: JobDefinition) -> Failure | Non
     try:
         directory.mkdir(exist_ok=True)
         text = msgspec.json.format(msgspec.json.encode(definition.raw), indent=2).decode()
-        records.write_atomically(directory / "job.json", text + "\n")
+        write_atomically(directory / "job.json", text + "\n")
     except OSError as error:
         kind = NoLocalSpace if error.errno == 28 else MakeDirectory
         return kind(f"{directory}: {error.strerror}").failure()

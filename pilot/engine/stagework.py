@@ -19,15 +19,18 @@ from pilot.core.errors import (
     MissingOutputFile,
     NoLocalSpace,
     PilotError,
+    TransformDownloadFailure,
     first_of,
 )
 from pilot.core.job import JobDefinition, OutputFile
-from pilot.core.transfer import Outcome
+from pilot.core.transfer import Direction, Endpoint, Outcome, Transfer
 from pilot.core.update import StoredFile
 from pilot.engine import records
 from pilot.engine.archive import make_log_archive
 from pilot.engine.means import Means, Run
 from pilot.lib.activelog import tail
+from pilot.lib.files import file_url, local_path, safe_join, write_atomically
+from pilot.runtime.payload_command import downloaded_name
 from pilot.staging.plan import local_name, plan_stage_in, plan_stage_out
 
 
@@ -53,18 +56,39 @@ def stage_in(means: Means, run: Run) -> StagedIn:
     definition = run.definition
     transfers = plan_stage_in(definition, str(run.directory), means.site)
     outcomes = tuple(means.transferer.carry_out(transfers, cancel=run.cancel)) if transfers else ()
-    failure = _first_failure(outcomes)
+    failure = _first_failure(outcomes) or _fetch_transform(means, run)
     if failure is None:
         guids = {file.lfn: file.guid for file in definition.inputs}
-        rows = [(guids.get(o.lfn) or records.new_guid(), o.lfn, o.target.removeprefix("file://")) for o in outcomes]
+        rows = [(guids.get(o.lfn) or records.new_guid(), o.lfn, local_path(o.target) or o.target) for o in outcomes]
         with _disk(run.directory):
-            records.write_atomically(run.directory / "PoolFileCatalog.xml", records.pool_file_catalog(rows))
+            write_atomically(run.directory / "PoolFileCatalog.xml", records.pool_file_catalog(rows))
     for outcome in outcomes:
         if outcome.failure is None:
             run.log.info(f"staged in {outcome.lfn}: {outcome.size} bytes in {outcome.seconds:.3f} s")
         else:
             run.log.error(f"not staged in {outcome.lfn}: {outcome.failure.message}")
     return StagedIn(outcomes, failure)
+
+
+def _fetch_transform(means: Means, run: Run) -> Failure | None:
+    """Download a transformation that is given as a URL (protocol.md section 10), from allowed places only."""
+    url = run.definition.transformation
+    name = downloaded_name(url)
+    if not name:
+        return None
+    allowed = [base.strip() for base in means.settings.base_urls.split(",") if base.strip()]
+    if allowed and not any(url == base or url.startswith(base.rstrip("/") + "/") for base in allowed):
+        return TransformDownloadFailure(
+            f"{url} is not below any of the allowed base URLs: {', '.join(allowed)}"
+        ).failure()
+    target = Endpoint(file_url(safe_join(str(run.directory), name)))
+    outcome = means.transferer.carry_out(
+        [Transfer(name, (Endpoint(url),), (target,), Direction.IN)], cancel=run.cancel
+    )[0]
+    if outcome.failure is None:
+        run.log.info(f"downloaded the transformation {url}: {outcome.size} bytes")
+        return None
+    return TransformDownloadFailure(url).failure().with_cause(outcome.failure)
 
 
 def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
@@ -171,7 +195,7 @@ def _write_reports(run: Run, stored: tuple[StoredFile, ...]) -> Failure | None:
     try:
         with _disk(run.directory):
             text = records.output_files_xml(stored, datasets)
-            records.write_atomically(run.directory / "OutputFiles.xml", text)
+            write_atomically(run.directory / "OutputFiles.xml", text)
     except PilotError as error:
         return error.failure()
     return None
