@@ -46,6 +46,7 @@ class ToolSettings(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `environment` is what child processes get. `options` holds the queue's words for single tools
     (`{"lsm": {"setup": "..."}}`). Credential files are paths; their content is read by the tool that needs it.
+    `spool_dir` takes files on their way from one remote place to another (empty: the system's place for such files).
     """
 
     environment: dict[str, str] = {}
@@ -56,3 +57,4 @@ class ToolSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     token_file: str = ""
     ca_path: str = ""
     verify_tls: bool = True
+    spool_dir: str = ""

@@ -37,8 +37,9 @@ class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
     """An order to bring one file from the first source that works to every one of its targets.
 
     `size` in bytes and `checksums` are what is known beforehand (None / empty: unknown, not checked).
-    `copytool` forces a tool by name; empty means: by URL schemes. `activity` is the queue's word
-    (`pr`, `pw`, `pl`, ...).
+    `kinds` are checksums that are wanted of it, beside the usual ones. With `read_back` a storage that cannot tell
+    the checksum of what it received is made to give the file back. `copytool` names tools in order, separated by
+    blanks (`auto`: link what is local); empty means: by URL schemes. `activity` is the queue's word (`pr`, `pw`, ...).
     """
 
     lfn: str
@@ -50,6 +51,8 @@ class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
     dataset: str = ""
     size: int | None = None
     checksums: tuple[Checksum, ...] = ()
+    kinds: tuple[str, ...] = ()
+    read_back: bool = False
     activity: str = ""
     copytool: str = ""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pilot.core.staging import StagingSettings
-from pilot.staging.attempt import Try
-from pilot.staging.toolbox import Toolbox, host_of
+from pilot.staging.toolbox import Toolbox
+from pilot.staging.urls import host_of
+from pilot.staging.verify import Try
 from pilot.staging.work import Work
 
 #: So many small files are worth a lane of their own.

@@ -39,7 +39,7 @@ def _stage_in(item: InputFile, workdir: str, site: StagingSite, tools: Sequence[
         size=item.size,
         checksums=parse_checksum(item.checksum),
         activity="pr",
-        copytool=tools[0] if tools else "",
+        copytool=" ".join(tools),
     )
 
 
@@ -117,7 +117,7 @@ def _stage_out(
         guid=item.guid,
         dataset=item.dataset,
         activity="pl" if log else "pw",
-        copytool=tools[0] if tools else "",
+        copytool=" ".join(tools),
     )
 
 

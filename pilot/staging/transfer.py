@@ -18,12 +18,13 @@ from pilot.core.staging import StagingSettings
 from pilot.core.transfer import Attempt, Outcome, Transfer
 from pilot.lib.cancel import Cancel
 from pilot.plugins.copytools.base import Fault, ToolError, Watch
-from pilot.staging.attempt import Attempter, Tried, Try
+from pilot.staging.attempt import Attempter, Tried
 from pilot.staging.faults import ends_all, failure_of
 from pilot.staging.gate import HostGate
 from pilot.staging.groups import Lane, lanes_of
 from pilot.staging.merge import merge_targets
 from pilot.staging.toolbox import Toolbox
+from pilot.staging.verify import Try
 from pilot.staging.work import Work
 
 OnAttempt = Callable[[Attempt], None]
@@ -144,7 +145,7 @@ class _Course:
                 self.close(work, failure_of(Fault.MISSING, "no source", work.transfer.direction, True))
                 continue
             try:
-                name = work.transfer.copytool or self.owner.toolbox.name_for(source.url, work.target.url)
+                name = self.owner.toolbox.name_for(source.url, work.target.url, work.transfer.copytool)
                 self.owner.toolbox.tool(name)
                 named.append((work, name, source.url))
             except PilotError as error:

@@ -17,7 +17,7 @@ from pilot.staging.transfer import Transferer
 
 def transferer(tools: ToolSettings | None = None, **settings: Any) -> Transferer:
     settings = {"backoff_s": 0.001, **settings}
-    box = Toolbox(registry.registry(), registry.by_scheme(), registry.ALIASES, tools)
+    box = Toolbox(registry.registry(), registry.by_scheme(), registry.ALIASES, tools, registry.abilities())
     return Transferer(StagingSettings(**settings), box, seed=1)
 
 

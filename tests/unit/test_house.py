@@ -27,8 +27,6 @@ BELOW: dict[str, set[str]] = {
 }
 #: importer -> imported: each with the reason why the table does not say it.
 ALLOWED = {
-    # The staging engine renames and hashes local files itself and tells their faults in the tools' words.
-    ("pilot.staging.attempt", "pilot.plugins.copytools.local"),
     # The package's version and place.
     ("pilot.lib.program", "pilot"),
     ("pilot.__main__", "pilot.cli.main"),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
-from typing import ClassVar, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 import msgspec
 
 from pilot.core.staging import ToolSettings
 from pilot.core.transfer import Checksum, Direction
 from pilot.lib.cancel import Cancel
+from pilot.lib.files import is_full
 
 
 class Fault(StrEnum):
@@ -45,6 +47,28 @@ class ToolError(Exception):
         super().__init__(f"{fault}: {detail}" if detail else str(fault))
         self.fault = fault
         self.detail = detail
+
+
+def source_fault(error: OSError, path: str) -> ToolError:
+    """The fault of a source that could not be opened or read."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return ToolError(Fault.MISSING, path)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ToolError(Fault.DENIED, f"{path}: {error.strerror}")
+    return ToolError(Fault.BROKEN, f"{path}: {error.strerror}")
+
+
+def target_fault(error: OSError, path: str) -> ToolError:
+    """The fault of a target that could not be written."""
+    if is_full(error):
+        return ToolError(Fault.NO_SPACE, f"{path}: {error.strerror}")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ToolError(Fault.REFUSED, f"{path}: {error.strerror}")
+    if error.errno == errno.EEXIST:
+        return ToolError(Fault.EXISTS, path)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+        return ToolError(Fault.NO_DIRECTORY, f"{path}: {error.strerror}")
+    return ToolError(Fault.BROKEN, f"{path}: {error.strerror}")
 
 
 class Move(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,12 +126,13 @@ class Ability(msgspec.Struct, frozen=True, omit_defaults=True):
     `lands`: it puts a local target whole under its final name itself; else the engine gives it a temporary name.
     `parallel`: how many calls at once pay for many files of one host. `batch`: how many files one call may take.
     `large`: files from this size on are worth a thread of their own.
-    `third_party`: it moves between two remote places.
+    `third_party`: it moves between two remote places. `blind`: what it makes may not be readable here.
     """
 
     get: bool = True
     put: bool = True
     third_party: bool = False
+    blind: bool = False
     hashes: bool = False
     proves: bool = False
     lands: bool = False
@@ -174,9 +199,11 @@ class CopyTool(Protocol):
     happen with the first call.
     """
 
-    ability: ClassVar[Ability]
-
     def __init__(self, settings: ToolSettings) -> None: ...
+
+    @property
+    def ability(self) -> Ability:
+        """A class attribute of every plugin."""
 
     def move(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
         """Move the files in order and yield one `Moved` for each, in the same order, as soon as it is settled.

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from pilot.lib.checksum import Hasher
 from pilot.lib.files import BLOCK, copy_stream
-from pilot.plugins.copytools.base import Ability, Fault, Move, Moved, ToolError, Watch
-from pilot.plugins.copytools.local import LocalTool, source_fault, target_fault
+from pilot.plugins.copytools.base import Ability, Fault, Move, Moved, ToolError, Watch, source_fault, target_fault
+from pilot.plugins.copytools.local import LocalTool
 
 #: A pipe as source must be refused, not waited for: hence O_NONBLOCK, which plain files ignore.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK

@@ -14,8 +14,17 @@ from pilot.lib.checksum import Hasher, checksum_of
 from pilot.lib.files import BLOCK
 from pilot.lib.httpfile import Answer
 from pilot.lib.httppool import Connection
-from pilot.plugins.copytools.base import Ability, Fault, Found, Move, Moved, ToolError, Watch
-from pilot.plugins.copytools.local import source_fault, target_fault
+from pilot.plugins.copytools.base import (
+    Ability,
+    Fault,
+    Found,
+    Move,
+    Moved,
+    ToolError,
+    Watch,
+    source_fault,
+    target_fault,
+)
 from pilot.plugins.copytools.web import Web
 from pilot.plugins.copytools.webwords import connection_fault, digests_of, parents, status_fault
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from pilot.lib.files import discard
-from pilot.plugins.copytools.base import Ability, Fault, Move, Moved, ToolError, Watch
+from pilot.plugins.copytools.base import Ability, Fault, Move, Moved, ToolError, Watch, source_fault, target_fault
 from pilot.plugins.copytools.copy import Copy
-from pilot.plugins.copytools.local import LocalTool, source_fault, target_fault
+from pilot.plugins.copytools.local import LocalTool
 
 
 class Symlink(LocalTool):
@@ -20,6 +20,24 @@ class Symlink(LocalTool):
     def move(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
         """One link after the other."""
         return _each(moves, watch, lambda move: os.symlink(os.path.abspath(move.source), move.target))
+
+
+class BlindLink(LocalTool):
+    """Makes a symbolic link to a path as it is written, which may exist only elsewhere (inside a container)."""
+
+    ability: ClassVar[Ability] = Ability(blind=True)
+
+    def move(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
+        """One link after the other."""
+        for move in moves:
+            watch.begin(move)
+            try:
+                discard(move.target)
+                os.symlink(move.source, move.target)
+                yield Moved()
+            except OSError as error:
+                fault = target_fault(error, move.target)
+                yield Moved(fault=fault.fault, detail=fault.detail)
 
 
 class Hardlink(LocalTool):

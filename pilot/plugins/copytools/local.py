@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 
 from pilot.core.staging import ToolSettings
 from pilot.lib.cancel import Cancel
-from pilot.lib.files import discard, is_full, local_path
-from pilot.plugins.copytools.base import Fault, Found, ToolError
-
-
-def source_fault(error: OSError, path: str) -> ToolError:
-    """The fault of a source that could not be opened or read."""
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return ToolError(Fault.MISSING, path)
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return ToolError(Fault.DENIED, f"{path}: {error.strerror}")
-    return ToolError(Fault.BROKEN, f"{path}: {error.strerror}")
-
-
-def target_fault(error: OSError, path: str) -> ToolError:
-    """The fault of a target that could not be written."""
-    if is_full(error):
-        return ToolError(Fault.NO_SPACE, f"{path}: {error.strerror}")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ToolError(Fault.REFUSED, f"{path}: {error.strerror}")
-    if error.errno == errno.EEXIST:
-        return ToolError(Fault.EXISTS, path)
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
-        return ToolError(Fault.NO_DIRECTORY, f"{path}: {error.strerror}")
-    return ToolError(Fault.BROKEN, f"{path}: {error.strerror}")
+from pilot.lib.files import discard, local_path
+from pilot.plugins.copytools.base import Fault, Found, ToolError, source_fault, target_fault
 
 
 def path_of(url: str) -> str:

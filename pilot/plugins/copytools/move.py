@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from pilot.lib.files import discard, part_path
-from pilot.plugins.copytools.base import Ability, Fault, Move, Moved, ToolError, Watch
+from pilot.plugins.copytools.base import Ability, Fault, Move, Moved, ToolError, Watch, source_fault, target_fault
 from pilot.plugins.copytools.copy import Copy
-from pilot.plugins.copytools.local import LocalTool, source_fault, target_fault
+from pilot.plugins.copytools.local import LocalTool
 
 
 class MoveFile(LocalTool):

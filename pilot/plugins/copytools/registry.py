@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pilot.lib.registry import Registry
 from pilot.plugins.copytools.base import CopyTool
 
-#: name -> (where it is, the URL schemes it is the first choice for)
 _HERE = "pilot.plugins.copytools."
-TOOLS: dict[str, tuple[str, str]] = {
-    "copy": (_HERE + "copy:Copy", "file"),
-    "http": (_HERE + "http:Http", "http https dav davs webdav webdavs"),
-    "symlink": (_HERE + "links:Symlink", "symlink"),
-    "chaos": (_HERE + "chaos:Chaos", ""),
-    "hardlink": (_HERE + "links:Hardlink", ""),
-    "move": (_HERE + "move:MoveFile", "moveto"),
+_WEB = "http https dav davs webdav webdavs"
+
+
+class Entry(NamedTuple):
+    """Where a tool is, the URL schemes that it is the first choice for, and the others that it can move too.
+
+    `*` stands for every scheme.
+    """
+
+    place: str
+    first: str = ""
+    also: str = ""
+
+
+TOOLS: dict[str, Entry] = {
+    "copy": Entry(_HERE + "copy:Copy", "file"),
+    "http": Entry(_HERE + "http:Http", _WEB),
+    "symlink": Entry(_HERE + "links:Symlink", "", "file"),
+    "blindlink": Entry(_HERE + "links:BlindLink", "", "file"),
+    "hardlink": Entry(_HERE + "links:Hardlink", "", "file"),
+    "move": Entry(_HERE + "move:MoveFile", "", "file"),
+    "chaos": Entry(_HERE + "chaos:Chaos", "", "*"),
 }
 
-#: Names by which queues call our tools.
-ALIASES = {"cp": "copy", "ln": "symlink", "reflink": "hardlink"}
+#: Names by which queues call our tools. `auto` links what is local and leaves the rest to the scheme.
+ALIASES = {"auto": "symlink", "cp": "copy", "ln": "symlink", "reflink": "hardlink"}
 
 
 def registry() -> Registry[CopyTool]:
     """The room's registry; other distributions name theirs in the entry point group `pilot.copytools`."""
-    return Registry("pilot.copytools", {name: place for name, (place, _) in TOOLS.items()})
+    return Registry("pilot.copytools", {name: entry.place for name, entry in TOOLS.items()})
 
 
 def by_scheme() -> dict[str, str]:
     """URL scheme -> name of the tool that is the first choice for it."""
-    return {scheme: name for name, (_, schemes) in TOOLS.items() for scheme in schemes.split()}
+    return {scheme: name for name, entry in TOOLS.items() for scheme in entry.first.split()}
+
+
+def abilities() -> dict[str, frozenset[str]]:
+    """Name of a tool -> the URL schemes that it can move; `*` among them means every one."""
+    return {name: frozenset((*entry.first.split(), *entry.also.split())) for name, entry in TOOLS.items()}

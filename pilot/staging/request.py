@@ -1,0 +1,219 @@
+"""What `pilot transfer` is asked for: Pegasus transfer lists (JSON or the old text form) and our own, as transfers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from pilot.core.transfer import Direction, Endpoint, Transfer
+from pilot.lib.checksum import parse_checksum
+from pilot.lib.files import local_path
+
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z]\w+)\}|([A-Za-z]\w+))")
+#: `# src 1 SITE` above a source, `# dst 1 SITE` above a destination.
+_COMMENT = re.compile(r"# +\w+ +\w+ +([\w-]+)")
+#: Schemes that mean a local file and how it is to get there.
+_MANNERS = {"file": "", "symlink": "symlink", "moveto": "move"}
+#: A link whose source need not exist here: it may be a path inside a container.
+_UNCHECKED = {"symlink": "blindlink"}
+_DEFAULT_PRIORITY = 50
+
+
+class BadRequest(ValueError):
+    """A list of transfers that cannot be understood; tells where."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One end of a transfer, with the keys of Pegasus and ours (`rse`)."""
+
+    url: str
+    site_label: str = ""
+    rse: str = ""
+    type: str | None = None
+    priority: int | None = None
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What is to be made or removed."""
+
+    url: str
+    site_label: str = ""
+    recursive: bool = False
+
+
+class TransferEntry(msgspec.Struct, frozen=True, tag="transfer", tag_field="type"):
+    """A file to move. `src_urls` and `dest_urls` are Pegasus's: the destinations are alternatives, the best is taken.
+
+    `sources` and `targets` are ours: every target gets the file. `checksum` is in any form that catalogues hold.
+    """
+
+    lfn: str = ""
+    linkage: str = ""
+    src_urls: tuple[Place, ...] = ()
+    dest_urls: tuple[Place, ...] = ()
+    sources: tuple[Place | str, ...] = ()
+    targets: tuple[Place | str, ...] = ()
+    generate_checksum: bool = False
+    verify_checksum_remote: bool = False
+    verify_symlink_source: bool = True
+    scope: str = ""
+    guid: str = ""
+    dataset: str = ""
+    size: int | None = None
+    checksum: str | tuple[str, ...] = ()
+    copytool: str = ""
+
+
+class MkdirEntry(msgspec.Struct, frozen=True, tag="mkdir", tag_field="type"):
+    """A directory to make."""
+
+    target: Target
+
+
+class RemoveEntry(msgspec.Struct, frozen=True, tag="remove", tag_field="type"):
+    """A file or, with `recursive`, a directory to remove."""
+
+    target: Target
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is asked for, in the order of work: directories, transfers, removals.
+
+    `summed` holds the LFNs whose checksum the asker wants to be told (`generate_checksum`).
+    """
+
+    directories: tuple[Target, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
+    removals: tuple[Target, ...] = ()
+    summed: frozenset[str] = frozenset()
+
+
+_DECODER = msgspec.json.Decoder(tuple[TransferEntry | MkdirEntry | RemoveEntry, ...], strict=False)
+
+
+def read_request(text: bytes, environment: Mapping[str, str], directory: str, link: bool = False) -> Request:
+    """Understand a list. Raises `BadRequest`, and `PilotError` for a checksum that cannot be one.
+
+    Variables in local paths are replaced from `environment`, relative paths begin at `directory`. With `link`, files
+    whose source and target carry the same site label are linked instead of copied.
+    """
+    entries = _old_form(text.decode("utf-8", "surrogateescape")) if text[:5] == b"# src" else _json(text)
+    directories: list[Target] = []
+    removals: list[Target] = []
+    transfers: list[Transfer] = []
+    summed: set[str] = set()
+    for number, entry in enumerate(entries):
+        if isinstance(entry, TransferEntry):
+            transfer = _Reader(environment, directory, link).transfer(entry, number)
+            transfers.append(transfer)
+            if entry.generate_checksum:
+                summed.add(transfer.lfn)
+            continue
+        reader = _Reader(environment, directory, link)
+        target = msgspec.structs.replace(entry.target, url=reader.url(entry.target.url)[0])
+        (directories if isinstance(entry, MkdirEntry) else removals).append(target)
+    return Request(tuple(directories), tuple(transfers), tuple(removals), frozenset(summed))
+
+
+def _json(text: bytes) -> tuple[Any, ...]:
+    if not text.strip():
+        raise BadRequest("the list is empty text; an empty list is []")
+    try:
+        return _DECODER.decode(text)
+    except msgspec.ValidationError as error:
+        raise BadRequest(str(error)) from error
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"this is no JSON: {error}") from error
+
+
+class _Reader:
+    """Turns entries into transfers with absolute paths."""
+
+    def __init__(self, environment: Mapping[str, str], directory: str, link: bool) -> None:
+        self._environment = environment
+        self._directory = directory
+        self._link = link
+
+    def transfer(self, entry: TransferEntry, number: int) -> Transfer:
+        sources = [self.place(p) for p in (*entry.src_urls, *entry.sources)]
+        best = max(entry.dest_urls, key=lambda p: _priority(p), default=None)
+        targets = [self.place(p) for p in ((best,) if best else entry.targets)]
+        if not sources or not targets:
+            raise BadRequest(f"transfer {number + 1} ({entry.lfn or 'no lfn'}) has no source or no destination")
+        manner = targets[0][1]
+        copytool = entry.copytool or (manner if entry.verify_symlink_source else _UNCHECKED.get(manner, manner))
+        if self._link and not copytool and _same_site(sources[0][0], targets[0][0]):
+            copytool = "symlink"
+        checksums = (entry.checksum,) if isinstance(entry.checksum, str) else entry.checksum
+        return Transfer(
+            lfn=entry.lfn or targets[0][0].url.rpartition("/")[2],
+            sources=tuple(place for place, _ in sources),
+            targets=tuple(place for place, _ in targets),
+            direction=Direction.OTHER,
+            scope=entry.scope,
+            guid=entry.guid,
+            dataset=entry.dataset,
+            size=entry.size,
+            checksums=tuple(c for text in checksums for c in parse_checksum(text)),
+            kinds=("sha256",) if entry.generate_checksum else (),
+            read_back=entry.verify_checksum_remote,
+            copytool=copytool,
+        )
+
+    def place(self, place: Place | str) -> tuple[Endpoint, str]:
+        """The end as it is used, and the manner that its scheme asks for."""
+        if isinstance(place, str):
+            place = Place(place)
+        url, manner = self.url(place.url)
+        return Endpoint(url, rse=place.rse, site=place.site_label, priority=_priority(place)), manner
+
+    def url(self, text: str) -> tuple[str, str]:
+        """A local URL as an absolute path, with its variables replaced; a remote one as it is."""
+        if not text or "\0" in text:
+            raise BadRequest(f"{text!r} is no URL")
+        scheme, colon, rest = text.partition(":")
+        if not colon or scheme.lower() not in _MANNERS:
+            if "://" in text:
+                return text, ""
+            scheme, rest = "file", text
+        elif rest[:2] == "//":
+            rest = rest[2:].removeprefix("localhost")
+        path = _VARIABLE.sub(lambda found: self._environment.get(found[1] or found[2], ""), rest)
+        if not path:
+            raise BadRequest(f"{text!r} names no file")
+        return os.path.join(self._directory, path), _MANNERS[scheme.lower()]
+
+
+def _priority(place: Place) -> int:
+    return _DEFAULT_PRIORITY if place.priority is None else place.priority
+
+
+def _same_site(source: Endpoint, target: Endpoint) -> bool:
+    local = local_path(source.url) is not None and local_path(target.url) is not None
+    return local and bool(source.site) and source.site == target.site
+
+
+def _old_form(text: str) -> Iterator[TransferEntry]:
+    """The old text form: a comment with a site and a URL, for the source and then for the destination."""
+    places: list[Place] = []
+    site = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.rstrip("\r")
+        if len(line) <= 4:
+            continue
+        if line[0] == "#":
+            words = _COMMENT.match(line)
+            if words is None:
+                raise BadRequest(f"line {number}: {line[:80]!r} is no comment that names a site")
+            site = words[1]
+            continue
+        places.append(Place(line, site_label=site))
+        if len(places) == 2:
+            yield TransferEntry(src_urls=(places[0],), dest_urls=(places[1],))
+            places = []
+    if places:
+        raise BadRequest(f"line {number}: the last source has no destination")

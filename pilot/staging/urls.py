@@ -1,0 +1,31 @@
+"""What staging wants to know of a URL, and how one is shown: without what is secret in it."""
+
+from __future__ import annotations
+
+import re
+
+_SECRET = re.compile(
+    r"([?&;](?:[^=&;#]*(?:signature|credential|token|authz|secret|password|key)[^=&;#]*|sig)=)[^&;#\s]*", re.IGNORECASE
+)
+_USER = re.compile(r"(\w://[^/\s:@]*):[^/\s@]*@")
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a URL in lower case; `file` for a path."""
+    head, colon, _ = url.partition("://")
+    if not colon:
+        return "file"
+    return head.lower()
+
+
+def host_of(url: str) -> str:
+    """`host:port` of a URL without its user; empty for a local one."""
+    head, colon, rest = url.partition("://")
+    return rest.partition("/")[0].rpartition("@")[2].lower() if colon and head.lower() != "file" else ""
+
+
+def shown(text: str) -> str:
+    """A URL, or a text with URLs in it, as it may stand in a log: passwords and signatures are taken out."""
+    if "://" not in text:
+        return text
+    return _SECRET.sub(r"\1...", _USER.sub(r"\1:...@", text))
