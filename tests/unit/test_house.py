@@ -18,12 +18,13 @@ BELOW: dict[str, set[str]] = {
     "lib": {"core"},
     "db": {"core", "lib"},
     "plugins": {"core", "lib"},
+    "info": {"core", "lib"},
     "staging": {"core", "lib", "bases"},
     "runtime": {"core", "lib", "bases"},
     "engine": {"core", "lib", "db", "bases", "staging", "runtime"},
     "insight": {"core", "lib", "db", "bases"},
     "server": {"core", "lib", "bases"},
-    "cli": {"core", "lib", "db", "bases", "staging", "runtime", "engine", "insight", "server", "plugins"},
+    "cli": {"core", "lib", "db", "info", "bases", "staging", "runtime", "engine", "insight", "server", "plugins"},
 }
 #: importer -> imported: each with the reason why the table does not say it.
 ALLOWED = {
