@@ -28,6 +28,7 @@ class Settings:
     label: str = setting("managed", "which jobs to ask for (prodSourceLabel)", env="PILOT_JOB_LABEL")
     jobs: int = setting(0, "end after this many jobs (0: no limit)", env="PILOT_JOBS")
     slots: str = setting("1", "jobs at once: a number, or auto to fill the node", env="PILOT_SLOTS")
+    prefetch_jobs: int = setting(0, "jobs beyond the slots whose inputs are fetched ahead", env="PILOT_PREFETCH_JOBS")
     workdir: str = setting(".", "where the job directories and the PilotDB live", env="PILOT_WORKDIR")
     db: str = setting("", "the PilotDB's file (default: pilot.db in the work directory)", env="PILOT_DB")
     cleanup: str = setting(

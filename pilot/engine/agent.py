@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
 import signal
 import time
@@ -43,6 +44,8 @@ _SIGNALS: dict[int, tuple[type[PilotError], int]] = {
     signal.SIGXCPU: (Sigxcpu, 152),
 }
 _FIRST_WAIT_S = 1.0
+_DISK_MARGIN = 1 << 30
+_BEFORE_PAYLOAD = (Phase.STAGING_IN, Phase.RUNNING)
 _EXIT_SERVER = 79
 
 
@@ -158,7 +161,20 @@ class Agent:
             self._source_finished = True
             return 0
         quota = self.settings.jobs - self._taken if self.settings.jobs else 1_000_000
-        return min(self.means.slots.free().jobs, quota)
+        return min(self.means.slots.free().jobs + self._ahead_left(), quota)
+
+    def _ahead_left(self) -> int:
+        """How many jobs more may have their inputs fetched before there is room to run them."""
+        ahead = [r for r in self.runner.active.values() if r.grant is None and r.job.phase in _BEFORE_PAYLOAD]
+        return max(0, self.settings.prefetch_jobs - len(ahead))
+
+    def _may_fetch_ahead(self, run: Run) -> bool:
+        """Whether there is disk for the inputs of one more job beside what runs."""
+        if self._ahead_left() <= 0:
+            return False
+        needed = sum(file.size or 0 for file in run.definition.inputs) * 2 + _DISK_MARGIN
+        disk = os.statvfs(self.means.workdir)
+        return disk.f_bavail * disk.f_frsize > needed
 
     def _acquired(self, acquired: Acquired | None, error: PilotError | None, asked: float) -> None:
         self._asking = False
@@ -221,13 +237,18 @@ class Agent:
             self._waiting.append(run)
 
     def _start_waiting(self) -> None:
+        for run in [r for r in self.runner.active.values() if r.parked]:
+            run.grant = self.means.slots.take(run.key, needs_of(run.definition))
+            if run.grant is None:
+                break
+            self.runner.go(run)
         while self._waiting:
             run = self._waiting[0]
             if self._why is not None:
                 self.runner.stop(run, self._why)
             if run.job.error is None:
                 run.grant = self.means.slots.take(run.key, needs_of(run.definition))
-                if run.grant is None:
+                if run.grant is None and not self._may_fetch_ahead(run):
                     return
             self._waiting.popleft()
             if run.job.phase is Phase.ACQUIRED:

@@ -79,6 +79,7 @@ class Run:
     timers: dict[str, Timer] = field(default_factory=dict)
     kill_sent: bool = False
     stdout: str = ""
+    parked: bool = False
 
     @property
     def key(self) -> str:

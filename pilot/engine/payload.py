@@ -26,19 +26,23 @@ from pilot.runtime.payload_command import payload_command
 _WORDS_BYTES = 16384
 
 
-def start(means: Means, run: Run) -> None:
-    """Start the payload in the job's directory, under the monitor. Raises `PilotError` when it cannot be started.
+def announce(means: Means, run: Run) -> None:
+    """Let the PilotDB know the token of what is about to start.
 
-    The PilotDB knows the token of what is about to start before it starts, so that there is no moment in which a
-    killed pilot would leave a process that the next one cannot find.
+    So there is no moment in which a killed pilot would leave a process that the next one cannot find.
     """
+    intent = Identity(0, f"{Proc().boot_id()}:0", 0, _token(means, run))
+    means.store.add_process(run.key, msgspec.json.encode(intent).decode())
+
+
+def _token(means: Means, run: Run) -> str:
+    return f"{means.token}-{run.key}-{run.facts.runs}"
+
+
+def start(means: Means, run: Run) -> None:
+    """Start the payload in the job's directory, under the monitor. Raises `PilotError` when it cannot be started."""
     command = payload_command(run.definition, present=_names(run.directory))
     env = payload_environment(means.base_env, run.definition, _surroundings(means, run))
-    token = f"{means.token}-{run.key}-{run.facts.runs}"
-    intent = Identity(0, f"{Proc().boot_id()}:0", 0, token)
-    with means.store.transaction():
-        means.store.save(run.job, run.facts, f"payload start {run.facts.runs}")
-        means.store.add_process(run.key, msgspec.json.encode(intent).decode())
     try:
         for name, text in command.files.items():
             (run.directory / name).write_text(text)
@@ -48,7 +52,9 @@ def start(means: Means, run: Run) -> None:
         (run.directory / "replay.sh").chmod(0o755)
         with _opened(run.directory / "payload.stdout") as out, _opened(run.directory / "payload.stderr") as err:
             cpus = run.grant.cpus if run.grant and run.grant.cpus else None
-            run.child = spawn(command.argv, cwd=run.directory, env=env, stdout=out, stderr=err, cpus=cpus, token=token)
+            run.child = spawn(
+                command.argv, cwd=run.directory, env=env, stdout=out, stderr=err, cpus=cpus, token=_token(means, run)
+            )
     except OSError as error:
         kind = NoLocalSpace if error.errno == 28 else PayloadExecutionException
         raise kind(f"{error.filename or run.directory}: {error.strerror}") from error

@@ -31,7 +31,8 @@ _RESERVE_BYTES = 1024 * 1024
 class Runner:
     """Takes jobs in and brings each to its end. Everything here happens in the loop's thread.
 
-    `on_room` is called when a job has given its part of the node back, `on_end` when one has come to its end.
+    `on_room` is called when a job has given its part of the node back or waits for one with its inputs staged in
+    (`Run.parked`), `on_end` when one has come to its end.
     """
 
     def __init__(self, means: Means, on_room: Callable[[], None], on_end: Callable[[Run], None]) -> None:
@@ -72,7 +73,7 @@ class Runner:
         run.log.info(f"taken up again in phase {run.job.phase}")
         if run.job.stopping:
             run.cancel.set()
-        if run.job.phase is Phase.RUNNING:
+        if run.job.phase is Phase.RUNNING and run.facts.runs:
             self._rerun(run)
         elif run.job.phase is not Phase.ACQUIRED:
             self._carry_out(run, entry_order(run.job))
@@ -98,9 +99,8 @@ class Runner:
                 if also is not None:
                     also()
                 self.means.store.save(job, facts, name)
-                if moved and job.phase is not Phase.DONE and job.phase is not Phase.STAGING_OUT:
-                    update = self._update(run, job, facts)
-                    self.means.store.put_message(update, self.reporter.in_flight)
+                if moved and job.phase in (Phase.STAGING_IN, Phase.REPORTING):
+                    self.means.store.put_message(self._update(run, job, facts), self.reporter.in_flight)
 
         self._on_disk(write)
         if job.error is not None and job.error != run.job.error:
@@ -117,6 +117,9 @@ class Runner:
             case Order.STAGE_IN:
                 self._heartbeat_later(run)
                 self._work(run, lambda: stagework.stage_in(self.means, run), self._staged_in)
+            case Order.RUN if run.grant is None and not run.job.stopping:
+                run.parked = True
+                self._on_room()
             case Order.RUN:
                 self._start_payload(run)
             case Order.STAGE_OUT | Order.STAGE_OUT_LOG:
@@ -154,8 +157,23 @@ class Runner:
 
     # payload
 
+    def go(self, run: Run) -> None:
+        """Let a job whose inputs are here, and that has got its part of the node now, run."""
+        run.parked = False
+        self._start_payload(run)
+
     def _start_payload(self, run: Run) -> None:
+        run.began = time.monotonic()
         run.facts = msgspec.structs.replace(run.facts, started=time.time(), runs=run.facts.runs + 1)
+
+        def note() -> None:
+            with self.means.store.transaction():
+                self.means.store.save(run.job, run.facts, f"payload start {run.facts.runs}")
+                payload.announce(self.means, run)
+                self.means.store.put_message(self._update(run, run.job, run.facts), self.reporter.in_flight)
+
+        self._on_disk(note)
+        self.reporter.poke()
         try:
             payload.start(self.means, run)
         except PilotError as error:
@@ -186,7 +204,10 @@ class Runner:
 
     def _abandon(self, run: Run) -> None:
         """Interrupt what is being done for the job now; its reply will come."""
-        if run.child is not None and run.job.phase is Phase.RUNNING:
+        if run.parked:
+            run.parked = False
+            self._event(run, Reply(Phase.RUNNING))
+        elif run.child is not None and run.job.phase is Phase.RUNNING:
             payload.end(self.means, run)
         else:
             run.cancel.set()

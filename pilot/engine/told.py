@@ -20,8 +20,10 @@ _WORDS = {
 _RECOVERABLE = frozenset({1135, 1136, 1137, 1141, 1152, 1181})
 
 
-def state_of(job: Job) -> State:
-    """The server's word for where a job is."""
+def state_of(job: Job, facts: Facts) -> State:
+    """The server's word for where a job is; one whose payload waits for room is still starting."""
+    if job.phase is Phase.RUNNING and not facts.runs:
+        return State.STARTING
     return _WORDS.get(job.phase) or (State.FAILED if job.error else State.FINISHED)
 
 
@@ -51,7 +53,7 @@ def update_of(
     stdout: str = "",
 ) -> JobUpdate:
     """All that can be said of the job at `at` (epoch s); `metadata` only matters in the final word."""
-    state = state_of(job)
+    state = state_of(job, facts)
     usage = facts.usage
     return JobUpdate(
         job_id=definition.job_id,
