@@ -83,11 +83,12 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk makes sqlite roll back by itself
+                    with contextlib.suppress(sqlite3.Error):
+                        self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     # pilots
 
@@ -267,6 +268,11 @@ class Store:
             "UPDATE messages SET answered=?, accepted=?, answer=? WHERE id=?",
             (time.time(), accepted, _text(msgspec.structs.replace(answer, secrets={})), id),
         )
+
+    def final_answered(self, key: str) -> bool:
+        """Whether a server has answered the job's final report, be it with a refusal for good."""
+        sql = "SELECT 1 FROM messages WHERE key = ? AND final = 1 AND accepted IS NOT NULL"
+        return self._db.execute(sql, (key,)).fetchone() is not None
 
     def drop_message(self, id: int, why: str) -> None:
         """Note that a message will not be sent any more, and why."""

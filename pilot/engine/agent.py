@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -14,6 +15,7 @@ from typing import Any
 from pilot.core.definition import parse, split_secrets
 from pilot.core.errors import (
     Failure,
+    NoLocalSpace,
     PilotError,
     Preemption,
     ReachedMaxTime,
@@ -86,7 +88,8 @@ class Agent:
         """A message of the monitor, in the loop's thread."""
         match message:
             case Sampled(key=key, sample=sample):
-                self.means.store.add_sample(key, sample)
+                with contextlib.suppress(NoLocalSpace):  # on a full disk the series has a gap, the job goes on
+                    self.means.store.add_sample(key, sample)
             case LimitBroken(key=key, failure=failure):
                 if run := self.runner.active.get(key):
                     self.runner.stop(run, failure)
@@ -115,6 +118,7 @@ class Agent:
         self._asking = False
         for stored in self.means.store.unfinished():
             run = recovery.restore(stored, self.means.store)
+            self.runner.adopt(run)
             self.means.store.end_processes(run.key)
             self._taken += 1
             failure = recovery.verdict(words.get(run.definition.job_id, ""))

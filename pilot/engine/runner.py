@@ -20,6 +20,7 @@ from pilot.engine import leftovers, payload, records, stagework, steering
 from pilot.engine.means import Means, Run
 from pilot.engine.reporter import Reporter
 from pilot.engine.told import update_of
+from pilot.lib.cancel import Cancel
 from pilot.lib.files import write_atomically
 from pilot.lib.log import JobLog
 from pilot.runtime.environment import PASSED_ON, passed_on
@@ -49,32 +50,38 @@ class Runner:
 
         With `bad` the job is not started, only reported with that error.
         """
+        if self.means.store.knows(definition.key):
+            return None
         directory = self.means.workdir / f"job-{definition.key}"
         facts = Facts(acquired=acquired, timing_s={"getjob": getjob_s}, debug=definition.debug)
         if bad is None:
             bad = _make_directory(directory, definition)
         run = Run(definition, Job(definition.key), facts, directory, JobLog(definition.key, directory))
-        if not self.means.store.add_job(definition, run.job, facts, str(directory), self.means.pilot):
-            run.log.close()
-            return None
-        self.active[run.key] = run
+        self._on_disk(lambda: self.means.store.add_job(definition, run.job, facts, str(directory), self.means.pilot))
+        self.adopt(run)
         run.log.info(f"acquired: {definition.name or definition.transformation}")
         if bad is not None:
             self._event(run, Reply(Phase.ACQUIRED, bad))
         return run
+
+    def adopt(self, run: Run) -> None:
+        """Count a job among those under way; its server hears of it at intervals from now on."""
+        self.active[run.key] = run
+        self._heartbeat_later(run)
 
     def start(self, run: Run) -> None:
         """Let a job that has got its part of the node begin."""
         self._event(run, Reply(Phase.ACQUIRED))
 
     def resume(self, run: Run) -> None:
-        """Take up a job that an earlier pilot left behind."""
-        self.active[run.key] = run
+        """Take up an adopted job where an earlier pilot left it."""
         run.log.info(f"taken up again in phase {run.job.phase}")
         if run.job.stopping:
             run.cancel.set()
         if run.job.phase is Phase.RUNNING and run.facts.runs:
             self._rerun(run)
+        elif run.job.phase is Phase.REPORTING and self.means.store.final_answered(run.key):
+            self._event(run, Reply(Phase.REPORTING))
         elif run.job.phase is not Phase.ACQUIRED:
             self._carry_out(run, entry_order(run.job))
 
@@ -109,13 +116,13 @@ class Runner:
         if moved:
             run.log.info(f"phase {job.phase}")
             run.began = time.monotonic()
+            run.cancel = Cancel()
             self.reporter.poke()
         self._carry_out(run, order)
 
     def _carry_out(self, run: Run, order: Order) -> None:
         match order:
             case Order.STAGE_IN:
-                self._heartbeat_later(run)
                 self._work(run, lambda: stagework.stage_in(self.means, run), self._staged_in)
             case Order.RUN if run.grant is None and not run.job.stopping:
                 run.parked = True
@@ -214,8 +221,10 @@ class Runner:
 
     def _rerun(self, run: Run) -> None:
         """The payload ran when an earlier pilot died: bring its inputs again and start it afresh, a few times."""
+        failure: Failure | None = None
         if run.facts.runs > self.means.settings.reruns:
             failure = InternalPilotProblem(f"the pilot died beside this payload {run.facts.runs} times").failure()
+        if failure is not None or run.job.error is not None:  # what the payload left is saved, not cleared
             self._event(run, Reply(Phase.RUNNING, failure), _timed(run, "payload", ended=True))
             return
 
@@ -255,8 +264,11 @@ class Runner:
         if run is None:
             return
         if update.state.final:
+            if answer.accepted:
+                run.log.info(f"the server has the final report ({update.state})")
+            elif not answer.retry:
+                run.log.error(f"the server refused the final report ({update.state}) for good: {answer.why}")
             if answer.accepted or not answer.retry:
-                run.log.info(f"the server has the final report ({update.state}) {answer.why}".rstrip())
                 self._event(run, Reply(Phase.REPORTING))
             return
         for command in answer.commands:

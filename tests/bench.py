@@ -1,0 +1,166 @@
+"""A whole pilot inside the test's own process: real threads, payloads, files and PilotDB, a source in memory.
+
+For what has to happen at an exact moment. Everything about processes and HTTP is tested with `bin/pilot` instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pilot.core.settings import Settings
+from pilot.core.staging import StagingSettings
+from pilot.core.storage import StagingSite
+from pilot.core.update import JobUpdate, Node
+from pilot.db.fake import ChaosStore
+from pilot.engine.agent import Agent
+from pilot.engine.means import Means, Place
+from pilot.engine.monitor import Monitor
+from pilot.lib.checksum import checksum_of
+from pilot.lib.loop import Loop
+from pilot.lib.node import NodeFacts
+from pilot.plugins.copytools.registry import ALIASES, by_scheme, registry
+from pilot.plugins.sources.dummy import DummySource
+from pilot.runtime.slots import Node as Room
+from pilot.runtime.slots import slots_for
+from pilot.staging.toolbox import Toolbox
+from pilot.staging.transfer import Transferer
+
+QUICK = {"wait": 0.05, "kill_after": 0.3, "grace": 5.0, "getjob_requests": 1, "monitor_interval": 0.2}
+
+
+def shell_job(
+    number: int,
+    script: str,
+    *,
+    outputs: tuple[str, ...] = (),
+    inputs: dict[str, Path] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """A description whose payload is a bash script; `inputs` are real files with their true sizes and checksums."""
+    files = inputs or {}
+    log = f"job.{number}.log.tgz"
+    described: dict[str, Any] = {
+        "PandaID": number,
+        "attemptNr": 1,
+        "jobName": f"test {number}",
+        "prodSourceLabel": "managed",
+        "transformation": "/bin/bash",
+        "jobPars": f"-c {shlex.quote(script)}",
+        "outFiles": ",".join([*outputs, log]),
+        "scopeOut": ",".join(["test"] * len(outputs)),
+        "scopeLog": "test",
+        "logFile": log,
+        "coreCount": 1,
+    }
+    if files:
+        described |= {
+            "inFiles": ",".join(files),
+            "scopeIn": ",".join(["test"] * len(files)),
+            "inFilePaths": ",".join(map(str, files.values())),
+            "fsize": ",".join(str(path.stat().st_size) for path in files.values()),
+            "checksum": ",".join(
+                "ad:" + checksum_of(str(path), ("adler32",)).values()["adler32"] for path in files.values()
+            ),
+        }
+    return described | more
+
+
+class Stuck(AssertionError):
+    """The pilot did not end in time."""
+
+
+class Bench:
+    """One work directory and one source, in which several pilots may live and die one after the other."""
+
+    def __init__(self, folder: Path, source: DummySource) -> None:
+        self.folder, self.source = folder, source
+        self.workdir, self.outputs = folder / "pilot", folder / "outputs"
+        self.workdir.mkdir(exist_ok=True)
+        self.outputs.mkdir(exist_ok=True)
+        self.store: ChaosStore
+        self.agent: Agent
+        self.means: Means
+        self._at: list[tuple[float, Callable[[], object]]] = []
+
+    def at(self, seconds: float, call: Callable[[], object]) -> None:
+        """Have something done in the next pilot's loop, so long after its start."""
+        self._at.append((seconds, call))
+
+    def run(
+        self, *, patience_s: float = 15.0, knobs: Callable[[ChaosStore], None] | None = None, **settings: Any
+    ) -> int:
+        """Let a pilot live; its exit code. Whatever kills it (see `db.fake`) comes through."""
+        chosen = Settings(**{**QUICK, "source": "dummy", "workdir": str(self.workdir), **settings})
+        handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1)}
+        loop = Loop()
+        self.store = ChaosStore(self.workdir / "pilot.db")
+        if knobs:
+            knobs(self.store)
+        monitor = Monitor(
+            lambda message: loop.post(lambda: self.agent.from_monitor(message)), interval_s=chosen.monitor_interval
+        )
+        self.means = Means(
+            settings=chosen,
+            workdir=self.workdir,
+            store=self.store,
+            loop=loop,
+            source=self.source,
+            slots=slots_for(chosen.slots, Room(cores=4, memory_mb=8000)),
+            transferer=Transferer(StagingSettings(backoff_s=0.01), Toolbox(registry(), by_scheme(), ALIASES)),
+            site=StagingSite(name="here", queue="here", output_dir=str(self.outputs)),
+            monitor=monitor,
+            base_env=dict(os.environ),
+            token=os.urandom(12).hex(),
+            here=Place(Node(host="here", queue="here"), _FACTS),
+        )
+        self.agent = Agent(self.means)
+        loop.after(patience_s, self._stuck)
+        for seconds, call in self._at:
+            loop.after(seconds, call)
+        self._at.clear()
+        try:
+            return self.agent.run()
+        finally:
+            monitor.close()
+            loop.close()
+            self.store.close()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def final(self, number: int) -> JobUpdate:
+        """The final report that was accepted."""
+        return self.source.final[f"{number}.1"]
+
+    def finals(self, number: int) -> int:
+        """How many final reports reached the server, repetitions included."""
+        return sum(update.job_id == number and update.state.final for update in self.source.told)
+
+    def directory(self, number: int) -> Path:
+        """The job's directory."""
+        return self.workdir / f"job-{number}.1"
+
+    def _stuck(self) -> None:
+        where = {key: str(run.job.phase) for key, run in self.agent.runner.active.items()}
+        for run in self.agent.runner.active.values():
+            if run.child is not None:
+                run.child.kill()
+        raise Stuck(f"under way: {where}, waiting: {len(self.agent._waiting)}")
+
+
+_FACTS = NodeFacts()
+
+
+def patience(found: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Wait until something is so; whether it came to be."""
+    end = time.monotonic() + seconds
+    while not found():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
