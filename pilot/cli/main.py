@@ -10,6 +10,7 @@ import click
 
 from pilot import __version__
 from pilot.core.errors import PilotError
+from pilot.core.exitcodes import exit_code_of
 
 #: name -> (module with a click command called `command`, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -56,7 +57,7 @@ def cli() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; exit 2 with one line for a wrong one, 65 with one line for a failed pilot."""
+    """Run the command line; exit 2 with one line for a wrong one, protocol.md 6.3 for a failed pilot."""
     try:
         code = cli.main(args=argv, prog_name="pilot", standalone_mode=False)
     except click.exceptions.Abort:
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except PilotError as error:
         click.echo(f"pilot: {error}", err=True)
-        sys.exit(65)
+        sys.exit(exit_code_of(error.code))
     except BrokenPipeError:
         sys.exit(141)
     sys.exit(code if isinstance(code, int) else 0)

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,10 @@ import click
 
 from pilot import __version__
 from pilot.cli import settings as settings_of
+from pilot.core.exitcodes import ExitCode
 from pilot.core.settings import Settings
 from pilot.core.update import Node
 from pilot.plugins.sources.base import Source
-
-_EXIT_MKDIR, _EXIT_NO_SPACE = 66, 69
 
 
 class _Run(click.Command):
@@ -62,17 +62,18 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         click.echo(f"pilot: {workdir}: {error.strerror}", err=True)
-        return _EXIT_MKDIR
+        return ExitCode.MKDIR
     with _only_pilot_in(workdir):
         return _run(settings, workdir, files)
 
 
 def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
     from pilot.cli.here import look_around, time_left
-    from pilot.core.errors import NoLocalSpace
+    from pilot.cli.queue import queue_of
     from pilot.core.staging import StagingSettings
     from pilot.db.store import Store
     from pilot.engine.agent import Agent
+    from pilot.engine.bounds import parse_limits
     from pilot.engine.means import Means, Place
     from pilot.engine.monitor import Monitor
     from pilot.lib.loop import Loop
@@ -83,16 +84,15 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
     from pilot.staging.transfer import Transferer
 
     become_subreaper()
+    queue_for, site_for, label = queue_of(settings, workdir, os.environ)
+    settings = replace(settings, label=label) if label else settings
     here = look_around(settings, workdir, os.environ)
     try:
         slots = slots_for(settings.slots, here.room)
+        limits = parse_limits(settings.limits)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    try:
-        store = Store(settings.db or workdir / "pilot.db")
-    except NoLocalSpace as error:
-        click.echo(f"pilot: {error}", err=True)
-        return _EXIT_NO_SPACE
+    store = Store(settings.db or workdir / "pilot.db")
     loop = Loop()
     agent: Agent
     monitor = Monitor(
@@ -106,7 +106,9 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
         source=_source(settings, here.node, files),
         slots=slots,
         transferer=Transferer(StagingSettings(), Toolbox(registry(), by_scheme(), ALIASES)),
-        site=_site(settings, workdir),
+        queue_for=queue_for,
+        site_for=site_for,
+        own_limits=limits,
         monitor=monitor,
         base_env=dict(os.environ),
         token=os.urandom(12).hex(),
@@ -175,22 +177,6 @@ def _with_port(url: str, port: int) -> str:
     if not port or parts.port:
         return url
     return parts._replace(netloc=f"{parts.netloc}:{port}").geturl()
-
-
-def _site(settings: Settings, workdir: Path) -> Any:
-    """Where files come from and go to when no queue data tells more: local directories."""
-    from pilot.core.storage import Access, StagingSite, Storage
-
-    local = Storage("LOCAL", accesses=(Access(f"file://{workdir}/storage/"),))
-    return StagingSite(
-        name=settings.queue,
-        queue=settings.queue,
-        storages=(local,),
-        astorages={"write_lan": ("LOCAL",), "read_lan": ("LOCAL",)},
-        copytools={"pr": (settings.stage_in_mode,)},
-        input_dir=str(Path(settings.input_dir).absolute()) if settings.input_dir else "",
-        output_dir=str(Path(settings.output_dir).absolute()) if settings.output_dir else "",
-    )
 
 
 @contextlib.contextmanager

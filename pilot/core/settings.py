@@ -45,6 +45,7 @@ class Settings:
         env="PILOT_STAGE_IN_MODE",
         choices=("copy", "symlink", "hardlink", "move"),
     )
+    limits: str = setting("", "limits of every payload: memory_mb=2000,processes=100,...", env="PILOT_LIMITS")
     lifetime: int = setting(324_000, "the pilot ends after this many seconds", env="PANDAPILOT_LIFETIME")
     grace: float = setting(30.0, "seconds from a signal to stop until the pilot's end", env="PILOT_GRACE")
     kill_after: float = setting(5.0, "seconds between SIGTERM and SIGKILL to a payload", env="PILOT_KILL_AFTER")
@@ -77,6 +78,7 @@ class Settings:
     port: int = setting(0, "port of the job server, when the URL has none")
     queuedata_url: str = setting("", "where queue data comes from, before all other places", env="PILOT_QUEUEDATA_URL")
     storagedata_url: str = setting("", "where storage data comes from", env="PILOT_STORAGEDATA_URL")
+    info_pause: float = setting(15.0, "seconds between two rounds over the places of queue data")
     base_urls: str = setting("", "allowed origins of downloaded transforms, with commas", env="PANDA_BASE_URLS")
     stageout_attempts: int = setting(2, "how often one file is tried", env="PILOT_STAGEOUT_ATTEMPTS")
     proxy_check: bool = setting(True, "check the lifetime of the proxy")

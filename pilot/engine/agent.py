@@ -26,6 +26,7 @@ from pilot.core.errors import (
     Sigusr1,
     Sigxcpu,
 )
+from pilot.core.exitcodes import ExitCode, exit_code_of_signal
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Phase
 from pilot.engine import recovery
@@ -38,17 +39,16 @@ from pilot.plugins.sources.base import Acquired, Capacity
 from pilot.runtime.slots import needs_of
 
 _log = logging.getLogger("pilot.agent")
-_SIGNALS: dict[int, tuple[type[PilotError], int]] = {
-    signal.SIGINT: (Sigint, 130),
-    signal.SIGTERM: (Sigterm, 143),
-    signal.SIGQUIT: (Sigquit, 131),
-    signal.SIGUSR1: (Sigusr1, 138),
-    signal.SIGXCPU: (Sigxcpu, 152),
+_SIGNALS: dict[int, type[PilotError]] = {
+    signal.SIGINT: Sigint,
+    signal.SIGTERM: Sigterm,
+    signal.SIGQUIT: Sigquit,
+    signal.SIGUSR1: Sigusr1,
+    signal.SIGXCPU: Sigxcpu,
 }
 _FIRST_WAIT_S = 1.0
 _DISK_MARGIN = 1 << 30
 _BEFORE_PAYLOAD = (Phase.STAGING_IN, Phase.RUNNING)
-_EXIT_SERVER = 79
 
 
 class Agent:
@@ -206,7 +206,7 @@ class Agent:
         hopeless = error is not None and not error.retry
         if hopeless or (self.settings.getjob_failures and self._failed >= self.settings.getjob_failures):
             self._source_finished = True
-            self._exit_code = self._exit_code or _EXIT_SERVER
+            self._exit_code = self._exit_code or ExitCode.SERVER_COMMUNICATION
         else:
             self._rest(min(self.settings.wait, _FIRST_WAIT_S * 2 ** min(self._failed - 1, 10)))
         self._look_for_jobs()
@@ -284,7 +284,9 @@ class Agent:
         if self._end_timer is not None:
             self._end_timer.cancel()
         self._end_at = end
-        self._end_timer = self.means.loop.after(max(0.0, seconds), lambda: self._drain(ReachedMaxTime(why), 81))
+        self._end_timer = self.means.loop.after(
+            max(0.0, seconds), lambda: self._drain(ReachedMaxTime(why), ExitCode.MAX_TIME)
+        )
 
     def _mind_batch_end(self) -> None:
         """Stop jobs early enough before the batch job's end; ask the batch system if the environment does not tell."""
@@ -303,7 +305,7 @@ class Agent:
             )
 
     def _signalled(self, number: int) -> None:
-        kind, code = _SIGNALS[number]
+        kind, code = _SIGNALS[number], exit_code_of_signal(number)
         if number == signal.SIGTERM and self.settings.pod:
             kind = Preemption
         self._signals += 1

@@ -11,6 +11,8 @@ import msgspec
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Job
+from pilot.core.limits import Limits
+from pilot.core.queue import QueueData
 from pilot.core.settings import Settings
 from pilot.core.storage import StagingSite
 from pilot.core.update import Node
@@ -42,7 +44,10 @@ class Place(msgspec.Struct, frozen=True):
 
 @dataclass
 class Means:
-    """One of each, shared by all jobs. `base_env` is the pilot's own environment, `token` marks what it starts."""
+    """One of each, shared by all jobs. `base_env` is the pilot's own environment, `token` marks what it starts.
+
+    `queue_for` and `site_for` tell the queue data and its storages as a job's overlay would have them.
+    """
 
     settings: Settings
     workdir: Path
@@ -51,11 +56,13 @@ class Means:
     source: Source
     slots: Slots
     transferer: Transferer
-    site: StagingSite
+    queue_for: Callable[[JobDefinition], QueueData]
+    site_for: Callable[[JobDefinition], StagingSite]
     monitor: Monitor
     base_env: Mapping[str, str]
     token: str
     here: Place
+    own_limits: Limits
     pilot: int = 0
     staging: Worker = field(init=False)
 

@@ -15,6 +15,7 @@ from pilot.core.facts import Facts
 from pilot.core.job import Exit
 from pilot.core.limits import Limits
 from pilot.engine import records
+from pilot.engine.bounds import limits_of
 from pilot.engine.means import Means, Run
 from pilot.lib.activelog import tail
 from pilot.lib.kin import Identity
@@ -59,7 +60,9 @@ def start(means: Means, run: Run) -> None:
         kind = NoLocalSpace if error.errno == 28 else PayloadExecutionException
         raise kind(f"{error.filename or run.directory}: {error.strerror}") from error
     means.store.add_process(run.key, msgspec.json.encode(run.child.identity).decode())
-    means.monitor.watch(run.key, run.child, run.directory, limits_of(run))
+    means.monitor.watch(
+        run.key, run.child, run.directory, _limits(means, run), [file.lfn for file in run.definition.outputs]
+    )
     run.log.info(f"payload started, pid {run.child.pid}: {command.line}")
 
 
@@ -73,9 +76,10 @@ def end(means: Means, run: Run) -> None:
     run.set_timer("kill", means.loop.after(means.settings.kill_after, lambda: _kill(child)))
 
 
-def limits_of(run: Run) -> Limits:
-    """What this payload may use up."""
-    return Limits(wall_s=run.definition.max_wall_s)
+def _limits(means: Means, run: Run) -> Limits:
+    disk = os.statvfs(run.directory)
+    total_mb = disk.f_blocks * disk.f_frsize // 1024**2
+    return limits_of(run.definition, means.queue_for(run.definition), total_mb, means.own_limits)
 
 
 class Finish:
@@ -116,13 +120,15 @@ class Finish:
 
 
 def _surroundings(means: Means, run: Run) -> Surroundings:
-    grant = run.grant
+    grant, queue = run.grant, means.queue_for(run.definition)
     return Surroundings(
         workdir=str(run.directory),
         cores=grant.cores if grant else run.definition.cores,
         memory_mb=run.definition.memory_mb,
         gpus=grant.gpus if grant else None,
-        queue=means.settings.queue,
+        queue=queue.name,
+        site=queue.site,
+        environ=queue.environ,
     )
 
 

@@ -54,7 +54,7 @@ class StagedOut(msgspec.Struct, frozen=True):
 def stage_in(means: Means, run: Run) -> StagedIn:
     """Bring all inputs into the job's directory and write the catalogue. Raises `PilotError` for a plan that fails."""
     definition = run.definition
-    transfers = plan_stage_in(definition, str(run.directory), means.site)
+    transfers = plan_stage_in(definition, str(run.directory), means.site_for(run.definition))
     outcomes = tuple(means.transferer.carry_out(transfers, cancel=run.cancel)) if transfers else ()
     failure = _first_failure(outcomes) or _fetch_transform(means, run)
     if failure is None:
@@ -156,7 +156,7 @@ def _send(means: Means, run: Run, files: list[OutputFile]) -> tuple[list[Outcome
     if not files:
         return [], None
     try:
-        transfers = plan_stage_out(run.definition, files, str(run.directory), means.site)
+        transfers = plan_stage_out(run.definition, files, str(run.directory), means.site_for(run.definition))
     except PilotError as error:
         return [], error.failure()
     outcomes = means.transferer.carry_out(transfers, cancel=run.cancel)

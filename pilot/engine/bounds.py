@@ -1,0 +1,71 @@
+"""What one payload may use up: from its definition, the queue and the pilot's own settings. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import msgspec
+
+from pilot.core.job import JobDefinition
+from pilot.core.limits import Limits
+from pilot.core.queue import QueueData
+
+#: MB per core by the ending of the resource type, where the server tells none (protocol.md section 9).
+_PER_CORE_MB = {"": 2000, "LOMEM": 1000, "HIMEM": 3000}
+_LOOPING_S, _STDOUT_MB, _OUTPUT_MB, _DISK_FREE_MB = 7200, 2048, 500_000, 1024
+
+
+def limits_of(definition: JobDefinition, queue: QueueData, disk_total_mb: int, own: Limits | None = None) -> Limits:
+    """The limits of a job's payload; what `own` sets (differs from 0) wins. `disk_total_mb` is its file system's size.
+
+    The free disk that must stay is 1 GB, on small file systems a twentieth of them.
+    """
+    limits = Limits(
+        memory_mb=memory_limit_mb(definition, queue),
+        memory_grace=queue.memory_factor,
+        wall_s=queue.wall_limit_s(definition.max_wall_s),
+        workdir_mb=queue.max_workdir_mb,
+        workdir_grace=1 + queue.workdir_grace / 100,
+        output_mb=_OUTPUT_MB,
+        stdout_mb=_STDOUT_MB,
+        disk_free_mb=min(_DISK_FREE_MB, disk_total_mb // 20),
+        looping_s=_LOOPING_S if definition.looping_check else 0,
+    )
+    given = {name: value for name, value in msgspec.structs.asdict(own or Limits()).items() if _is_set(name, value)}
+    return msgspec.structs.replace(limits, **given)
+
+
+def memory_limit_mb(definition: JobDefinition, queue: QueueData) -> int:
+    """The memory limit before any grace, in MB; 0 for none.
+
+    By resource type per core; `VHIMEM` jobs by the queue's own limit. A job that asks for more gets what it asks for.
+    """
+    kind, cores = definition.resource_type, max(1, definition.cores)
+    limit = 0
+    if kind.endswith("VHIMEM"):
+        share = queue.max_memory_mb if kind.startswith("MCORE") else queue.max_memory_mb // max(1, queue.cores) * cores
+        limit = share
+    elif kind:
+        limit = _PER_CORE_MB.get(kind.partition("_")[2], 4001) * cores
+    return max(limit, definition.memory_mb)
+
+
+def parse_limits(text: str) -> Limits:
+    """`processes=100,stdout_mb=10` as limits. Raises ValueError naming the word and the nearest known one."""
+    known = {field.name: field.type for field in msgspec.structs.fields(Limits)}
+    found: dict[str, Any] = {}
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = word.partition("=")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
+            raise ValueError(f"there is no limit {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        try:
+            found[name] = known[name](value)
+        except ValueError:
+            raise ValueError(f"limit {name} is {value!r}, expected a number") from None
+    return Limits(**found)
+
+
+def _is_set(name: str, value: float) -> bool:
+    return bool(value != getattr(Limits(), name))
