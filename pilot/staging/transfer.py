@@ -106,7 +106,7 @@ class _Course:
                         self.start(lane)
                 self.listen()
                 if self.cancel.is_set():
-                    self.give_up("cancelled" if self.outer.is_set() else "not tried after what failed before")
+                    self.give_up()
         for work in self.works:
             if work.attempts and work.outcome and work.outcome.failure:
                 self.attempter.sweep(work.target)
@@ -244,7 +244,8 @@ class _Course:
         source = work.next_source(self.settings.max_attempts)
         item = tried.item if tried else Try(transfer, source or transfer.sources[0], work.target, ())
         local = item.final is not None
-        failure = failure_of(error.fault, error.detail, transfer.direction, local, tried.kind if tried else "")
+        detail = self.why if error.fault is Fault.CANCELLED else error.detail
+        failure = failure_of(error.fault, detail, transfer.direction, local, tried.kind if tried else "")
         attempt = self.attempt(lane, work, item, seconds, failure)
         work.failed(attempt, failure, ends_all(error.fault))
         pause = work.pause(self.settings, self.owner.dice)
@@ -294,10 +295,15 @@ class _Course:
         if many or not settings.continue_on_error:
             self.stop()
 
-    def give_up(self, why: str) -> None:
+    @property
+    def why(self) -> str:
+        """Why work has been cancelled."""
+        return "cancelled" if self.outer.is_set() else "given up after what failed before"
+
+    def give_up(self) -> None:
         """Settle all that waits; what runs is told by its lane."""
         left, self.waiting = self.waiting, []
         for work in left:
             last = work.story()
-            failure = failure_of(Fault.CANCELLED, why, work.transfer.direction, True)
+            failure = failure_of(Fault.CANCELLED, self.why, work.transfer.direction, True)
             self.close(work, last.with_cause(failure) if last else failure)

@@ -1,0 +1,47 @@
+"""Puts the staging engine together from the environment: which tools, with whose credentials."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pilot.core.staging import StagingSettings, ToolSettings
+
+if TYPE_CHECKING:
+    from pilot.staging.toolbox import Toolbox
+    from pilot.staging.transfer import Transferer
+
+_GRID_CERTIFICATES = "/etc/grid-security/certificates"
+
+
+def tool_settings(
+    environ: Mapping[str, str], options: Mapping[str, Mapping[str, str]] | None = None, proxy: str = ""
+) -> ToolSettings:
+    """What the copy tools are told: the environment, and the proxy, token and CA files that it names."""
+    own = f"/tmp/x509up_u{os.geteuid()}"
+    found = proxy or environ.get("X509_USER_PROXY", "") or (own if os.path.exists(own) else "")
+    ca_path = environ.get("X509_CERT_DIR") or environ.get("SSL_CERT_DIR") or ""
+    if not ca_path and os.path.isdir(_GRID_CERTIFICATES):
+        ca_path = _GRID_CERTIFICATES
+    return ToolSettings(
+        environment=dict(environ),
+        options={name: dict(words) for name, words in (options or {}).items()},
+        proxy_file=found,
+        ca_path=ca_path or environ.get("SSL_CERT_FILE", ""),
+    )
+
+
+def make_toolbox(settings: ToolSettings) -> Toolbox:
+    """All registered copy tools under these settings."""
+    from pilot.plugins.copytools.registry import ALIASES, abilities, by_scheme, registry
+    from pilot.staging.toolbox import Toolbox
+
+    return Toolbox(registry(), by_scheme(), ALIASES, settings, abilities())
+
+
+def make_transferer(settings: StagingSettings, tools: ToolSettings, token: str = "") -> Transferer:
+    """A staging engine with all tools."""
+    from pilot.staging.transfer import Transferer
+
+    return Transferer(settings, make_toolbox(tools), token)

@@ -1,0 +1,262 @@
+"""`pilot transfer`: the staging engine on its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from pilot.cli.staging import make_transferer, tool_settings
+from pilot.core.errors import PilotError
+from pilot.core.staging import StagingSettings
+
+if TYPE_CHECKING:
+    from pilot.core.transfer import Outcome
+    from pilot.lib.cancel import Cancel
+    from pilot.staging.request import Request
+    from pilot.staging.tidy import Deed
+
+_KINDS = ("adler32", "md5", "sha256", "crc32c", "sha1", "sha512", "crc32")
+
+
+@click.command(name="transfer")
+@click.argument("file", required=False, type=click.Path(path_type=Path, allow_dash=True))
+@click.option("-f", "--file", "named", type=click.Path(path_type=Path, allow_dash=True), help="the same as FILE")
+@click.option("-m", "--max-attempts", type=click.IntRange(1), default=2, help="tries of each source [2]")
+@click.option(
+    "-n",
+    "--threads",
+    type=click.IntRange(0),
+    envvar="PEGASUS_TRANSFER_THREADS",
+    default=0,
+    help="files at once at most [as many as pay]",
+)
+@click.option("-s", "--symlink", is_flag=True, help="link files that stay on their site instead of copying them")
+@click.option(
+    "--continue-on-error/--stop-on-error", "go_on", default=True, help="whether one failure ends the rest [go on]"
+)
+@click.option("--early-stop", type=click.IntRange(0), default=0, help="end when after N files most have failed [never]")
+@click.option("--checksum", "kinds", multiple=True, type=click.Choice(_KINDS), help="to compute [adler32]; repeatable")
+@click.option("--no-verify", is_flag=True, help="accept files of another size or checksum")
+@click.option("--no-overwrite", is_flag=True, help="refuse targets that exist")
+@click.option("--fsync", is_flag=True, help="have files on disk before they get their name")
+@click.option("--deadline", type=click.FloatRange(0), default=0.0, help="seconds after which nothing is tried again")
+@click.option("--stall", type=click.FloatRange(0, min_open=True), default=120.0, help="seconds without a byte [120]")
+@click.option("--host-limit", type=click.IntRange(1), default=8, help="transfers at once with one host [8]")
+@click.option("--copytool", default="", help="only these tools, in order, separated by blanks")
+@click.option("--explain", is_flag=True, help="print the plan and move nothing")
+@click.option("--dry-run", is_flag=True, help="the same as --explain")
+@click.option(
+    "--report", type=click.Path(path_type=Path, allow_dash=True), help="write a JSON line for each file there"
+)
+@click.option("--json", "as_json", is_flag=True, help="print one JSON document")
+@click.option("-d", "--debug", is_flag=True, help="tell every attempt")
+def command(file: Path | None, named: Path | None, **options: Any) -> int:
+    """Move the files of a list.
+
+    FILE (or standard input) is a list in the JSON of Pegasus transfers, its old text form, or with the keys `sources`,
+    `targets`, `size` and `checksum`. Exit code 0: all is done, 1: nothing, 2: some, or a list that cannot be read.
+    """
+    request = _read(named or file, options["symlink"], options["copytool"])
+    if options["explain"] or options["dry_run"]:
+        return _explain(request, options["as_json"])
+    from pilot.lib.cancel import Cancel
+
+    cancel = Cancel()
+    with _stopped_by_signals(cancel) as number:
+        code = _Course(request, options, cancel).run()
+    return 128 + number[0] if number else code
+
+
+def _read(path: Path | None, symlink: bool, copytool: str) -> Request:
+    import msgspec
+
+    from pilot.staging.request import BadRequest, read_request
+
+    stdin = path is None or str(path) == "-"
+    try:
+        text = sys.stdin.buffer.read() if stdin else Path(str(path)).read_bytes()
+        request = read_request(text, os.environ, os.getcwd(), symlink)
+    except OSError as error:
+        raise click.UsageError(f"{path}: {error.strerror}") from error
+    except (BadRequest, PilotError) as error:
+        raise click.UsageError(f"{'standard input' if stdin else path}: {error}") from error
+    if copytool:
+        forced = tuple(msgspec.structs.replace(transfer, copytool=copytool) for transfer in request.transfers)
+        request = msgspec.structs.replace(request, transfers=forced)
+    return request
+
+
+def _settings(options: dict[str, Any]) -> StagingSettings:
+    return StagingSettings(
+        max_attempts=options["max_attempts"],
+        threads=options["threads"],
+        host_limit=options["host_limit"],
+        checksums=options["kinds"] or ("adler32",),
+        verify=not options["no_verify"],
+        overwrite=not options["no_overwrite"],
+        fsync=options["fsync"],
+        continue_on_error=options["go_on"],
+        early_stop_after=options["early_stop"],
+        stall_s=options["stall"],
+        deadline_s=options["deadline"],
+    )
+
+
+class _Course:
+    """One run of the command."""
+
+    def __init__(self, request: Request, options: dict[str, Any], cancel: Cancel) -> None:
+        self.request = request
+        self.options = options
+        self.cancel = cancel
+        rate = _spoiling(os.environ)
+        words = {"chaos": {"append": str(rate), "seed": str(time.time_ns())}} if rate else {}
+        self.engine = make_transferer(_settings(options), tool_settings(os.environ, words))
+        self.spoil = bool(rate)
+
+    def run(self) -> int:
+        from pilot.staging import report, tidy
+
+        begin = time.perf_counter()
+        deeds: list[Deed] = []
+        protected = (os.environ.get("HOME", ""), os.getcwd())
+        try:
+            for target in self.request.removals:
+                tidy.refuse(target.url, protected)
+        except tidy.Refused as error:
+            raise click.UsageError(str(error)) from error
+        try:
+            deeds += tidy.make_directories(self.request.directories, self.engine.toolbox, self.cancel)
+            outcomes = self._transfers()
+            deeds += tidy.remove(self.request.removals, self.engine.toolbox, self.cancel)
+        finally:
+            self.engine.close()
+        lines = [*map(report.file_line, outcomes), *map(report.deed_line, deeds)]
+        whole = report.summary(outcomes, deeds, time.perf_counter() - begin)
+        self._tell(lines, whole)
+        _record_sums(outcomes, self.request.summed, os.environ)
+        return int(whole["exit_code"])
+
+    def _transfers(self) -> list[Outcome]:
+        import msgspec
+
+        transfers = self.request.transfers
+        if self.spoil:
+            transfers = tuple(
+                t if t.copytool or "://" in t.targets[0].url else msgspec.structs.replace(t, copytool="chaos")
+                for t in transfers
+            )
+        on_attempt = _tell_attempt if self.options["debug"] else None
+        with _progress(transfers) as on_bytes:
+            return self.engine.carry_out(transfers, cancel=self.cancel, on_attempt=on_attempt, on_bytes=on_bytes)
+
+    def _tell(self, lines: list[dict[str, Any]], whole: dict[str, Any]) -> None:
+        from pilot.staging.report import to_json
+
+        if path := self.options["report"]:
+            with _opened(path) as stream:
+                stream.writelines(to_json(line) + "\n" for line in lines)
+        for line in lines:
+            if error := line.get("error"):
+                click.echo(f"{line['type']} {line.get('lfn') or line['target']}: {error['message']}", err=True)
+        if self.options["as_json"]:
+            click.echo(to_json({"files": lines, "summary": whole}))
+        elif str(path) != "-":
+            from pilot.cli.tables import seconds, size
+
+            click.echo(
+                f"{whole['done']} of {whole['total']} done, {whole['failed']} failed, {size(whole['bytes'])} "
+                f"in {seconds(whole['seconds'])}"
+            )
+
+
+def _explain(request: Request, as_json: bool) -> int:
+    """Print which tool would take each file from where to where."""
+    from pilot.cli.staging import make_toolbox
+    from pilot.staging.explain import plan_lines, plan_text
+    from pilot.staging.report import to_json
+
+    lines = plan_lines(request, make_toolbox(tool_settings(os.environ)))
+    click.echo(to_json({"plan": lines}) if as_json else plan_text(lines))
+    return 1 if any("error" in line for line in lines) else 0
+
+
+def _tell_attempt(attempt: Any) -> None:
+    from pilot.staging.urls import shown
+
+    what = attempt.failure.message if attempt.failure else f"{attempt.size} bytes"
+    words = f"{attempt.copytool}: {attempt.source} -> {attempt.target}: {what} in {attempt.seconds:.3f} s"
+    click.echo(shown(words), err=True)
+
+
+def _spoiling(environ: Any) -> float:
+    """The share of local targets that are to be spoilt, a drill that Pegasus knows: 0 to 1."""
+    text = environ.get("PEGASUS_TRANSFER_ERROR_RATE", "")
+    return min(int(text), 100) / 100 if text.isdigit() else 0.0
+
+
+def _record_sums(outcomes: list[Outcome], wanted: frozenset[str], environ: Any) -> None:
+    """Append the checksums that were asked for to the file of $KICKSTART_INTEGRITY_DATA, as its YAML wants them."""
+    path = environ.get("KICKSTART_INTEGRITY_DATA")
+    if path and wanted:
+        from pilot.staging.integrity import integrity_yaml
+
+        text = "".join(integrity_yaml(outcome) for outcome in outcomes if outcome.lfn in wanted and not outcome.failure)
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write(text)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    try:
+        with open(path, "w", encoding="utf-8") as stream:
+            yield stream
+    except OSError as error:
+        raise click.UsageError(f"{path}: {error.strerror}") from error
+
+
+@contextmanager
+def _stopped_by_signals(cancel: Cancel) -> Iterator[list[int]]:
+    """Have SIGINT and SIGTERM stop the work; gives the number of the one that came."""
+    came: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        came.append(number)
+        cancel.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+
+
+@contextmanager
+def _progress(transfers: Any) -> Iterator[Callable[[int], None] | None]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    known = [transfer.size for transfer in transfers]
+    total = None if None in known else float(sum(known))
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(f"{len(transfers)} files", total=total)
+        yield lambda count: bars.advance(task, count)

@@ -1,0 +1,55 @@
+"""The plan in words: which tool would take each file from where to where, in which order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pilot.core.errors import PilotError
+from pilot.core.transfer import Transfer
+from pilot.staging.request import Request
+from pilot.staging.toolbox import Toolbox
+from pilot.staging.urls import shown
+
+
+def plan_lines(request: Request, toolbox: Toolbox) -> list[dict[str, Any]]:
+    """An object for each step, in the order of work."""
+    lines: list[dict[str, Any]] = [{"type": "mkdir", "target": shown(t.url)} for t in request.directories]
+    lines += [_transfer(transfer, toolbox) for transfer in request.transfers]
+    lines += [{"type": "remove", "target": shown(t.url), "recursive": t.recursive} for t in request.removals]
+    return lines
+
+
+def _transfer(transfer: Transfer, toolbox: Toolbox) -> dict[str, Any]:
+    steps: list[dict[str, str]] = []
+    line: dict[str, Any] = {"type": "transfer", "lfn": transfer.lfn, "size": transfer.size, "steps": steps}
+    line["checksums"] = {checksum.kind: checksum.value for checksum in transfer.checksums}
+    for target in transfer.targets:
+        for source in sorted(transfer.sources, key=lambda place: -place.priority):
+            step = {"source": shown(source.url), "target": shown(target.url)}
+            try:
+                step["copytool"] = toolbox.name_for(source.url, target.url, transfer.copytool)
+            except PilotError as error:
+                step["error"] = shown(str(error))
+            for name, value in (("rse", source.rse or target.rse), ("site", source.site)):
+                if value:
+                    step[name] = value
+            steps.append(step)
+    if all("error" in step for step in steps):
+        line["error"] = steps[0]["error"] if steps else "no source"
+    return line
+
+
+def plan_text(lines: list[dict[str, Any]]) -> str:
+    """The same for people."""
+    text: list[str] = []
+    for line in lines:
+        if line["type"] != "transfer":
+            text.append(f"{line['type']} {line['target']}")
+            continue
+        size = "" if line["size"] is None else f", {line['size']} bytes"
+        sums = "".join(f", {kind} {value}" for kind, value in line["checksums"].items())
+        text.append(f"transfer {line['lfn']}{size}{sums}")
+        for number, step in enumerate(line["steps"], 1):
+            how = step.get("copytool") or step["error"]
+            text.append(f"  {number}. {how}: {step['source']} -> {step['target']}")
+    return "\n".join(text)

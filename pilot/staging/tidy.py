@@ -1,0 +1,121 @@
+"""Making directories and removing files, here or on storages; nothing that must not go is ever removed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterator, Sequence
+
+import msgspec
+
+from pilot.core.errors import Failure, PilotError
+from pilot.core.transfer import Direction
+from pilot.lib.cancel import Cancel
+from pilot.lib.files import local_path
+from pilot.plugins.copytools.base import Fault, ToolError
+from pilot.staging.faults import failure_of
+from pilot.staging.request import Target
+from pilot.staging.toolbox import Toolbox
+from pilot.staging.urls import shown
+
+
+class Deed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of one target. `files` and `bytes` are what went (or, in a dry run, would go), as far as known."""
+
+    kind: str
+    url: str
+    seconds: float = 0.0
+    files: int = 0
+    bytes: int = 0
+    failure: Failure | None = None
+
+
+class Refused(ValueError):
+    """A target that is never removed; says which and why."""
+
+
+def refuse(url: str, protected: Collection[str]) -> None:
+    """Raise `Refused` for what must not be removed.
+
+    That is: the root, anything with `..` in it, a storage as a whole, and the `protected` directories (home, current)
+    with all that contain them, by whatever name.
+    """
+    path = local_path(url)
+    if path is None:
+        rest = url.partition("://")[2].partition("?")[0]
+        parts = [part for part in rest.split("/")[1:] if part]
+        if not parts:
+            raise Refused(f"{shown(url)}: that is the whole storage")
+        if ".." in parts:
+            raise Refused(f"{shown(url)}: '..' may lead anywhere")
+        return
+    if not path.strip() or not path.startswith("/"):
+        raise Refused(f"{path!r} is no absolute path")
+    if ".." in path.split("/"):
+        raise Refused(f"{path}: '..' may lead anywhere")
+    head, name = os.path.split(os.path.normpath(path))
+    real = os.path.join(os.path.realpath(head), name)
+    for place in ("/", *(os.path.realpath(p) for p in protected if p)):
+        if real == place or os.path.commonpath((real, place)) == real:
+            raise Refused(f"{path}: that holds {place}" if real != place else f"{path} is never removed")
+
+
+def make_directories(targets: Sequence[Target], toolbox: Toolbox, cancel: Cancel) -> Iterator[Deed]:
+    """Make each directory once, with those above it."""
+    for target in dict.fromkeys(targets):
+        yield _deed("mkdir", target, toolbox, cancel)
+
+
+def remove(targets: Sequence[Target], toolbox: Toolbox, cancel: Cancel, dry_run: bool = False) -> Iterator[Deed]:
+    """Remove each target; what is not there counts as removed. The caller has asked `refuse` about all of them."""
+    for target in dict.fromkeys(targets):
+        files, size = _weigh(target)
+        if dry_run:
+            yield Deed("remove", target.url, files=files, bytes=size)
+            continue
+        deed = _deed("remove", target, toolbox, cancel)
+        yield deed if deed.failure else msgspec.structs.replace(deed, files=files, bytes=size)
+
+
+def _deed(kind: str, target: Target, toolbox: Toolbox, cancel: Cancel) -> Deed:
+    begin = time.perf_counter()
+    failure: Failure | None = None
+    local = local_path(target.url)
+    try:
+        if cancel.is_set():
+            raise ToolError(Fault.CANCELLED)
+        tool = toolbox.tool(toolbox.name_for(target.url, "/"))
+        url = os.path.normpath(local) if local else target.url
+        if kind == "mkdir":
+            tool.make_directory(url)
+        elif local and not target.recursive and os.path.isdir(url) and not os.path.islink(url):
+            raise ToolError(Fault.REFUSED, f"{url} is a directory, and recursive was not asked for")
+        else:
+            tool.remove(url, target.recursive)
+    except ToolError as error:
+        failure = failure_of(error.fault, error.detail, Direction.OTHER, local is not None)
+    except PilotError as error:
+        failure = error.failure()
+    return Deed(kind, target.url, time.perf_counter() - begin, failure=failure)
+
+
+def _weigh(target: Target) -> tuple[int, int]:
+    """Files and bytes of a local target."""
+    path = local_path(target.url)
+    if path is None:
+        return 0, 0
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return 0, 0
+    if not os.path.isdir(path) or os.path.islink(path):
+        return 1, found.st_size
+    files = size = 0
+    for root, _, names in os.walk(path):
+        for name in names:
+            try:
+                size += os.lstat(os.path.join(root, name)).st_size
+                files += 1
+            except OSError:
+                continue
+    return files, size
