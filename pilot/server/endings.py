@@ -11,6 +11,7 @@ import msgspec
 from pilot.server import ranges, rangestore
 from pilot.server.eventset import RangeState
 from pilot.server.history import note
+from pilot.server.retry import again
 
 _JOB = "SELECT pandaid, clone, event_set, kill, sub_status FROM job WHERE pandaid = ?"
 
@@ -35,6 +36,7 @@ def end(db: sqlite3.Connection, pandaid: int, status: str, facts: Mapping[str, A
     note(db, pandaid, now, status, why)
     if job["event_set"] is not None:
         _settle_ranges(db, job, status, now)
+    again(db, pandaid, status, now)
     return status
 
 

@@ -13,15 +13,21 @@ from typing import Any
 
 
 class Kind(Enum):
-    """The JSON type that a v1 parameter is declared with. A bool is never a number; an int is a number."""
+    """The JSON type that a v1 parameter is declared with.
+
+    A bool is never a number. An int is refused where nothing but a float is declared (`FLOAT`), taken where either may
+    come (`NUMBER`). `ANY` is not declared at all.
+    """
 
     INT = "int"
-    NUMBER = "number"
+    FLOAT = "float"
+    NUMBER = "int or float"
     STR = "str"
     BOOL = "bool"
     INTS = "list of int"
     STRS = "list of str"
     OBJECTS = "list of dict"
+    ANY = "anything"
 
 
 class Cut(Enum):
@@ -29,7 +35,6 @@ class Cut(Enum):
 
     NONE = "stored as given"
     TEXT = "cut at the limit"
-    WORDS = "cut at the last blank before the limit"
     WHOLE = "made a whole number"
     KILO = "bytes made kB, at most ten digits"
     KILO_V1 = "v1 makes it kB, classic leaves it"
@@ -40,7 +45,10 @@ class Cut(Enum):
 
 @dataclass(frozen=True)
 class Field:
-    """One field of an update; `document` ones are large texts that are kept beside the job."""
+    """One field of an update; `document` ones are large texts that are kept beside the job.
+
+    `default` is what v1 takes for an absent one: null is accepted only where it is None.
+    """
 
     v1: str
     classic: str
@@ -48,6 +56,7 @@ class Field:
     cut: Cut = Cut.NONE
     limit: int = 0
     document: bool = False
+    default: str | None = None
 
 
 def _family(kind: Kind, cut: Cut, prefixes: tuple[str, ...], names: tuple[str, ...]) -> tuple[Field, ...]:
@@ -77,12 +86,12 @@ FIELDS: tuple[Field, ...] = (
     *_family(Kind.NUMBER, Cut.WHOLE, ("max", "avg"), _MEMORY),
     *_family(Kind.NUMBER, Cut.KILO, ("tot",), _BYTES),
     *_family(Kind.NUMBER, Cut.KILO_V1, ("rate",), _BYTES),
-    Field("job_metrics", "jobMetrics", Kind.STR, Cut.WORDS, 500),
-    Field("meta_data", "metaData", Kind.STR, document=True),
-    Field("job_output_report", "xml", Kind.STR, document=True),
+    Field("job_metrics", "jobMetrics", Kind.STR, Cut.TEXT, 500),
+    Field("meta_data", "metaData", Kind.STR, document=True, default=""),
+    Field("job_output_report", "xml", Kind.STR, document=True, default=""),
     Field("pilot_timing", "pilotTiming", Kind.STR, Cut.TEXT, 100),
-    Field("pilot_log", "pilotLog", Kind.STR, document=True),
-    Field("stdout", "stdout", Kind.STR, Cut.STDOUT, 2048, document=True),
+    Field("pilot_log", "pilotLog", Kind.STR, document=True, default=""),
+    Field("stdout", "stdout", Kind.STR, Cut.STDOUT, 2048, document=True, default=""),
     Field("trans_exit_code", "transExitCode", Kind.INT),
     Field("exe_error_code", "exeErrorCode", Kind.INT),
     Field("exe_error_diag", "exeErrorDiag", Kind.STR, Cut.TEXT, 500),
@@ -95,16 +104,16 @@ FIELDS: tuple[Field, ...] = (
 )
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
-_DIGITS = 10
+_MOST = 10**10 - 1
 
 
 def stored(given: Mapping[str, Any], *, classic: bool) -> tuple[dict[str, Any], dict[str, str]]:
-    """Facts and documents as the server keeps them, from values under their v1 names; null values say nothing."""
+    """Facts and documents as the server keeps them, from values under v1 names; null and empty ones say nothing."""
     facts: dict[str, Any] = {}
     documents: dict[str, str] = {}
     for field in FIELDS:
         value = given.get(field.v1)
-        if value is None:
+        if value is None or value == "":
             continue
         value = _CUTS[field.cut](value, field, classic)
         if value is None:
@@ -118,28 +127,24 @@ def stored(given: Mapping[str, Any], *, classic: bool) -> tuple[dict[str, Any], 
     return facts, documents
 
 
-def _words(value: str, field: Field, classic: bool) -> str:
-    if len(value) <= field.limit:
-        return value
-    head, blank, _ = value[: field.limit + 1].rpartition(" ")
-    return head if blank else ""
-
-
 def _kilo(value: float, field: Field, classic: bool) -> int:
-    return int(str(int(value) // 1024)[:_DIGITS])
+    return min(int(value) // 1024, _MOST)
+
+
+def _rate(value: float, field: Field, classic: bool) -> int:
+    return min(int(value), _MOST) if classic else _kilo(value, field, classic)
 
 
 def _stdout(value: str, field: Field, classic: bool) -> str:
-    return value[-field.limit :] if classic else value
+    return value[: field.limit] if classic else value
 
 
 _CUTS: dict[Cut, Callable[[Any, Field, bool], Any]] = {
     Cut.NONE: lambda value, field, classic: value,
     Cut.TEXT: lambda value, field, classic: value[: field.limit],
-    Cut.WORDS: _words,
     Cut.WHOLE: lambda value, field, classic: int(value),
     Cut.KILO: _kilo,
-    Cut.KILO_V1: lambda value, field, classic: int(value) if classic else _kilo(value, field, classic),
+    Cut.KILO_V1: _rate,
     Cut.DATE: lambda value, field, classic: value if _DATE.fullmatch(value) else None,
     Cut.CODE: lambda value, field, classic: abs(value),
     Cut.STDOUT: _stdout,

@@ -29,6 +29,10 @@ class UnknownJob(Exception):
     """There is no job of that number."""
 
 
+class BadType(BadParameter):
+    """A parameter has the wrong JSON type."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One mistake in a submitted list: which description (from 0), its name if any, the key and what is wrong."""

@@ -59,8 +59,13 @@ def _taken(db: sqlite3.Connection, specs: Sequence[Spec]) -> Iterator[tuple[int,
 
 
 def _free_numbers(db: sqlite3.Connection, specs: Sequence[Spec]) -> Iterator[int]:
+    return itertools.count(max([free_number(db), *(_own_number(spec) + 1 for spec in specs)]))
+
+
+def free_number(db: sqlite3.Connection) -> int:
+    """A PandaID that no job has had."""
     (highest,) = db.execute("SELECT coalesce(max(pandaid), 0) FROM job").fetchone()
-    return itertools.count(max([highest, *map(_own_number, specs)]) + 1)
+    return int(highest) + 1
 
 
 def insert(db: sqlite3.Connection, spec: Spec, now: float, why: str) -> Spec:

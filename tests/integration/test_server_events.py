@@ -242,3 +242,20 @@ def test_ranges_survive_a_kill_of_the_server(tmp_path: Path) -> None:
         client = ClassicClient(running.url)
         assert states(client, job) == {"finished": 1, "sent": 1, "ready": 47}
         assert tell(client, end_of(two))["Returns"] == [True]
+
+
+def test_events_that_are_left_get_another_job(client: ClassicClient) -> None:
+    first = started(client, maxAttempt=2)
+    done, held = acquire(client, first, 2)
+    tell(client, end_of(done))
+    client.finish(first)
+    second = client.acquire()
+    assert (second["attemptNr"], second["jobsetID"]) == (2, first["jobsetID"])
+    client.update(second, "running")
+    again = acquire(client, second, 100)
+    assert len(again) == 48
+    assert again[0]["startEvent"] == held["startEvent"]
+    tell(client, *map(end_of, again))
+    client.finish(second)
+    assert states(client, second) == {"finished": 49, "ready": 0}
+    assert not client.post("pilot/acquire_jobs", site_name="SITE")["success"]

@@ -36,7 +36,7 @@ def test_a_job_goes_from_submission_to_finished(client: Client) -> None:
     (number,) = client.submit(spec())
     job = client.acquire()
     assert job["PandaID"] == number
-    assert client.update(job, "starting")["data"] == {"StatusCode": 0, "command": None, "pilotSecrets": None}
+    assert client.update(job, "starting")["data"] == {"StatusCode": 0, "command": None}
     client.update(job, "running", max_rss=1000.5)
     assert client.job(number)["state"] == "running"
     client.finish(job)
@@ -103,6 +103,8 @@ def test_a_command_is_told_once_and_debug_every_time(client: Client) -> None:
         ({"mean_core_count": True}, "Type error: 'mean_core_count'"),
         ({"job_id": "1"}, "Type error: 'job_id'"),
         ({"job_status": None}, "Type error: 'job_status'"),
+        ({"stdout": None}, "Type error: 'stdout'"),
+        ({"timeout": None}, "Type error: 'timeout'"),
     ],
 )
 def test_a_wrong_parameter_is_refused_with_status_200(client: Client, args: dict[str, Any], message: str) -> None:
@@ -111,9 +113,71 @@ def test_a_wrong_parameter_is_refused_with_status_200(client: Client, args: dict
     assert answer["message"].startswith(message)
 
 
-def test_a_whole_number_is_accepted_where_a_float_is_declared(client: Client) -> None:
+def test_a_field_of_either_kind_takes_whole_numbers_and_fractions(client: Client) -> None:
     client.submit(spec())
-    assert client.update(client.acquire(), "running", cpu_conversion_factor=1, max_pss=2)["success"]
+    job = client.acquire()
+    assert client.update(job, "running", cpu_conversion_factor=1, max_pss=2, node=None)["success"]
+    assert client.update(job, "running", cpu_conversion_factor=1.5, max_pss=2.5)["success"]
+
+
+def test_the_map_of_a_node_is_kept_and_its_clock_is_a_float(client: Client) -> None:
+    cpu = {"site": "S", "host_name": "h", "cpu_model": "m", "n_sockets": 2}
+    assert not client.post("pilot/update_worker_node", clock_speed=2400, **cpu)["success"]
+    assert client.post("pilot/update_worker_node", clock_speed=2400.0, **cpu)["success"]
+    gpu = {"site": "S", "host_name": "h", "vendor": "v", "model": "g"}
+    assert not client.post("pilot/update_worker_node_gpu", **gpu)["success"]
+    assert client.post("pilot/update_worker_node_gpu", count=2, **gpu)["success"]
+    nodes = client.session.get(f"{client.url}/workers", timeout=5).json()["nodes"]
+    assert [(node["kind"], node["host_name"]) for node in nodes] == [("cpu", "h"), ("gpu", "h")]
+
+
+def test_workers_are_related_to_their_jobs(client: Client) -> None:
+    (number,) = client.submit(spec())
+    client.post("pilot/acquire_jobs", site_name="S", harvester_id="h", worker_id=7)
+    assert client.post("pilot/update_worker_status", harvester_id="h", worker_id=7, status="started")["success"]
+    assert not client.post("pilot/update_worker_status", harvester_id="h", worker_id=7, status="asleep")["success"]
+    assert not client.post("pilot/update_worker_status", harvester_id="h", worker_id=7, status="started", site="S")[
+        "success"
+    ]
+    (worker,) = client.session.get(f"{client.url}/workers", timeout=5).json()["workers"]
+    assert (worker["worker_id"], worker["status"], worker["jobs"]) == (7, "started", [number])
+
+
+def test_jobs_are_chosen_by_what_the_pilot_can_carry(client: Client) -> None:
+    wants = {"minRamCount": 4000, "maxDiskCount": 100, "maxWalltime": 600, "resource_type": "MCORE"}
+    (number,) = client.submit(spec(computingSite="SITE", taskID=77, **wants))
+    asked = {"site_name": "SITE", "memory": 4000, "disk_space": 100, "remaining_time": 600, "task_id": 77}
+    for less in (
+        {"site_name": "OTHER"}, {"memory": 3999}, {"disk_space": 99}, {"remaining_time": 599}, {"task_id": 78},
+        {"resource_type": "SCORE"}, {"prod_source_label": "user"}, {"prod_user_id": "/CN=x"},
+    ):  # fmt: skip
+        assert client.post("pilot/acquire_jobs", **{**asked, **less})["message"] == "No jobs in PanDA", less
+    (job,) = client.post("pilot/acquire_jobs", resource_type="MCORE", **asked)["data"]["jobs"]
+    assert job["PandaID"] == number
+
+
+def test_higher_priority_goes_first_and_then_the_older_job(client: Client) -> None:
+    one, two, three = client.submit(spec(), spec(currentPriority=900), spec())
+    jobs = client.post("pilot/acquire_jobs", site_name="S", n_jobs=3)["data"]["jobs"]
+    assert [job["PandaID"] for job in jobs] == [two, one, three]
+
+
+def test_a_kill_before_dispatch_is_the_end_of_a_job(client: Client) -> None:
+    (number,) = client.submit(spec())
+    assert client.post("job/kill", job_ids=[number, UNKNOWN])["data"] == [True, False]
+    assert client.job(number)["state"] == "cancelled"
+    assert not client.post("pilot/acquire_jobs", site_name="S")["success"]
+
+
+def test_a_command_is_set_over_the_api_too(client: Client) -> None:
+    client.submit(spec())
+    job = client.acquire()
+    assert client.post("job/set_command", job_id=job["PandaID"], command="ls -l")["success"]
+    assert not client.post("job/set_command", job_id=UNKNOWN, command="ls")["success"]
+    assert client.update(job, "running")["data"]["command"] == "ls -l"
+    client.steer(job["PandaID"], "debug")
+    client.steer(job["PandaID"], "debug", on=False)
+    assert [client.update(job, "running")["data"]["command"] for _ in range(2)] == ["debugoff", None]
 
 
 def test_an_unknown_state_is_refused_with_the_inner_code_50(client: Client) -> None:
@@ -125,10 +189,21 @@ def test_one_malformed_item_fails_the_whole_bulk_update(client: Client) -> None:
     client.submit(spec())
     job = client.acquire()
     good = {"job_id": job["PandaID"], "job_status": "running"}
-    assert not client.post("pilot/update_jobs_bulk", job_list=[good, {**good, "n_events": "1"}])["success"]
+    for bad in ({**good, "events": 1}, {"job_status": "running"}):
+        answer = client.post("pilot/update_jobs_bulk", job_list=[good, bad])
+        assert (answer["success"], answer["data"]) == (False, [])
     assert client.job(job["PandaID"])["state"] == "sent"
-    answer = client.post("pilot/update_jobs_bulk", job_list=[good, {**good, "job_id": UNKNOWN}])
-    assert [item["data"]["command"] for item in answer["data"]] == [None, "tobekilled"]
+
+
+def test_a_wrong_type_in_a_bulk_update_refuses_that_item_alone(client: Client) -> None:
+    client.submit(spec())
+    job = client.acquire()
+    good = {"job_id": job["PandaID"], "job_status": "running", "meta_data": {"a": 1}}
+    items = [{**good, "n_events": "1"}, good, {**good, "job_id": UNKNOWN}, {**good, "job_status": "asleep"}]
+    answer = client.post("pilot/update_jobs_bulk", job_list=items)
+    assert [item["success"] for item in answer["data"]] == [False, True, True, False]
+    assert answer["data"][2]["data"]["command"] == "tobekilled"
+    assert client.job(job["PandaID"])["state"] == "running"
 
 
 def test_status_is_asked_with_repeated_keys(client: Client) -> None:
@@ -136,7 +211,7 @@ def test_status_is_asked_with_repeated_keys(client: Client) -> None:
     answer = client.get("pilot/get_job_status", job_ids=[number, UNKNOWN])
     assert answer["data"] == [
         {"job_id": number, "status": "activated", "attempt_number": 1},
-        {"job_id": UNKNOWN, "status": "not found", "attempt_number": None},
+        {"job_id": UNKNOWN, "status": "not found", "attempt_number": 0},
     ]
 
 
@@ -167,7 +242,7 @@ def test_a_body_is_unpacked_only_if_it_says_that_it_is_packed(client: Client) ->
 
 def test_without_a_json_header_the_answer_is_a_python_text(client: Client) -> None:
     answer = requests.get(f"{client.url}/api/v1/system/is_alive", timeout=5)
-    assert answer.text == "{'success': True, 'message': '', 'data': 'alive=yes'}"
+    assert answer.text == "{'success': True, 'message': '', 'data': None}"
 
 
 def test_a_wrong_description_is_named_and_keeps_the_others_out(client: Client) -> None:
@@ -190,3 +265,24 @@ def test_jobs_survive_a_kill_of_the_server(tmp_path: Path) -> None:
         assert client.job(job["PandaID"])["state"] == "running"
         client.finish(job)
         assert client.job(job["PandaID"])["state"] == "finished"
+
+
+def test_a_failed_job_is_tried_again_as_often_as_its_description_allows(client: Client) -> None:
+    (number,) = client.submit(spec(maxAttempt=2, jobName="again"))
+    first = client.acquire()
+    client.finish(first, "failed")
+    second = client.acquire()
+    assert (second["attemptNr"], second["parentID"], second["jobName"]) == (2, number, "again")
+    assert second["PandaID"] != number
+    assert second["logFile"] != first["logFile"]
+    assert second["logFile"] in second["outFiles"].split(",")
+    client.finish(second, "failed")
+    assert not client.post("pilot/acquire_jobs", site_name="SITE")["success"]
+
+
+def test_a_killed_job_is_not_tried_again(client: Client) -> None:
+    client.submit(spec(maxAttempt=3))
+    job = client.acquire()
+    client.steer(job["PandaID"], "kill")
+    client.finish(job, "failed")
+    assert not client.post("pilot/acquire_jobs", site_name="SITE")["success"]

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from pilot.server.classic import events, jobs, site
-from pilot.server.classic.encoding import encoded, parameters
+from pilot.server.classic.encoding import encoded, parameters, wants_json
 from pilot.server.classic.method import Call, Code, Method, Wrong, coded
 from pilot.server.identity import Caller
 from pilot.server.jobserver import JobServer
@@ -43,7 +43,7 @@ async def answer(server: JobServer, caller: Caller, name: str, request: Request)
     if method.pilot and (not caller.is_pilot and not _own_jobs(method, caller)):
         return encoded(request, coded(method.denied, "no production/pilot role in VOMS FQANs"))
     try:
-        said = await method.work(Call(texts, server, caller))
+        said = await method.work(Call(texts, server, caller, wants_json(request)))
     except Wrong as error:
         said = coded(Code.INVALID, str(error))
     except StoreError as error:

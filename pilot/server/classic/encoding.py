@@ -52,9 +52,21 @@ def _multipart(kind: str, body: bytes) -> Texts:
 
 def encoded(request: Request, answer: Mapping[str, Any]) -> Response:
     """JSON if Accept has `application/json` in it, else a query string in which nested values are JSON texts."""
-    if "application/json" in request.headers.get("accept", ""):
+    if wants_json(request):
         return Response(msgspec.json.encode(answer), media_type="application/json")
-    return PlainTextResponse(urlencode({name: _flat(value) for name, value in answer.items()}))
+    return PlainTextResponse(flat(answer, as_json=False))
+
+
+def wants_json(request: Request) -> bool:
+    """Whether the caller reads JSON."""
+    return "application/json" in request.headers.get("accept", "")
+
+
+def flat(answer: Mapping[str, Any], as_json: bool) -> str:
+    """The text of an answer in either form."""
+    if as_json:
+        return msgspec.json.encode(answer).decode()
+    return urlencode({name: _flat(value) for name, value in answer.items()})
 
 
 def _flat(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from pilot.server import dispatch, listing, steering
-from pilot.server.classic.encoding import Texts
+from pilot.server.classic.encoding import Texts, flat
 from pilot.server.classic.method import Answer, Call, Code, Method, Readings, Wrong, coded
 from pilot.server.fields import FIELDS, Field, Kind
 from pilot.server.jobserver import JobServer
@@ -79,14 +79,15 @@ async def _update_job(call: Call) -> Answer:
 
 
 async def _update_jobs_in_bulk(call: Call) -> Answer:
-    """The text of a pair: whether the list could be read, and one answer for each of its items."""
+    """The text of a pair: whether the list could be read, and the text of one answer for each of its items."""
     try:
         items = msgspec.json.decode(call.texts["jobList"], type=list[dict[str, Any]])
         told = [_told({name: str(value) for name, value in item.items() if value is not None}) for item in items]
     except (msgspec.DecodeError, Wrong) as error:
         return _pair(False, f"jobList cannot be used: {error}")
     try:
-        return _pair(True, await call.server.do(lambda db, now: [_apply(db, one, now, call.server) for one in told]))
+        answers = await call.server.do(lambda db, now: [_apply(db, one, now, call.server) for one in told])
+        return _pair(True, [flat(answer, call.json) for answer in answers])
     except StoreError as error:
         return _pair(False, str(error))
 

@@ -62,10 +62,11 @@ class Readings:
 
 @dataclass(frozen=True)
 class Call(Readings):
-    """One call: what was said, by whom."""
+    """One call: what was said, by whom, and whether the caller reads JSON."""
 
     server: JobServer
     caller: Caller
+    json: bool
 
 
 def _is_digits(text: str) -> bool:

@@ -10,7 +10,7 @@ from pilot.server.v1.method import Call, Envelope, Method, done, refused
 from pilot.server.v1.params import may, must
 
 _ACQUIRE = (
-    must("job_id", Kind.INT), must("jobset_id", Kind.INT), must("task_id", Kind.INT), may("n_ranges", Kind.INT, 10),
+    must("job_id", Kind.INT), must("jobset_id", Kind.INT), may("task_id", Kind.INT), may("n_ranges", Kind.INT, 10),
     may("timeout", Kind.INT, 60), may("scattered", Kind.BOOL, False), may("segment_id", Kind.INT),
 )  # fmt: skip
 _COUNT = (
@@ -19,9 +19,9 @@ _COUNT = (
 _UPDATE = (must("event_ranges", Kind.STR), may("timeout", Kind.INT, 120), may("version", Kind.INT, 0))
 _SINGLE = (
     must("event_range_id", Kind.STR), must("event_range_status", Kind.STR), may("core_count", Kind.INT),
-    may("cpu_consumption_time", Kind.NUMBER), may("objectstore_id", Kind.INT), may("timeout", Kind.INT, 60),
+    may("cpu_consumption_time", Kind.FLOAT), may("object_store_id", Kind.INT), may("timeout", Kind.INT, 60),
 )  # fmt: skip
-_STATUSES = (must("job_task_ids", Kind.STR), may("timeout", Kind.INT, 60))
+_STATUSES = (must("job_task_ids", Kind.STR),)
 
 
 class _JobOfTask(msgspec.Struct):
@@ -32,7 +32,7 @@ class _JobOfTask(msgspec.Struct):
 async def _acquire(call: Call) -> Envelope:
     """The ranges as a plain list: the answer of this dialect has no inner StatusCode."""
     args = call.args
-    numbers = args["job_id"], args["task_id"], args["jobset_id"], args["n_ranges"] or 0
+    numbers = args["job_id"], args["task_id"], args["jobset_id"], args["n_ranges"]
     return done(await call.server.do(lambda db, now: ranges.acquire(db, *numbers, now)))
 
 
@@ -42,7 +42,7 @@ async def _count(call: Call) -> Envelope:
 
 
 async def _update(call: Call) -> Envelope:
-    version = call.args["version"] or 0
+    version = call.args["version"]
     try:
         entries = msgspec.json.decode(call.args["event_ranges"], type=list)
     except msgspec.DecodeError as error:
@@ -58,7 +58,7 @@ async def _update_single(call: Call) -> Envelope:
     told = [outcomes.Told(call.args["event_range_id"], call.args["event_range_status"])]
     (stored,), commands = await call.server.do(lambda db, now: outcomes.apply(db, told, 0))
     data = {"Command": next(iter(commands.values()), None)}
-    return refused("the range cannot be updated", data) if stored is False else done(data)
+    return refused("the range cannot be updated") if stored is False else done(data)
 
 
 async def _statuses(call: Call) -> Envelope:
@@ -75,5 +75,5 @@ METHODS = (
     Method("event/get_available_event_range_count", "GET", _COUNT, _count, production=True),
     Method("event/update_event_ranges", "POST", _UPDATE, _update, production=True),
     Method("event/update_single_event_range", "POST", _SINGLE, _update_single, production=True),
-    Method("event/get_event_range_statuses", "GET", _STATUSES, _statuses, secure=False),
+    Method("event/get_event_range_statuses", "GET", _STATUSES, _statuses),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from pilot.server import steering
 from pilot.server.fields import Kind
 from pilot.server.refusal import UnknownJob
@@ -10,11 +12,11 @@ from pilot.server.v1.params import may, must
 from pilot.server.v1.pilot import job_status
 
 _IDS = (must("job_ids", Kind.INTS), may("timeout", Kind.INT, 60))
-_COMMAND = (must("job_id", Kind.INT), must("command", Kind.STR), may("timeout", Kind.INT, 60))
-_DEBUG = (must("job_id", Kind.INT), must("mode", Kind.BOOL), may("timeout", Kind.INT, 60))
+_COMMAND = (must("job_id", Kind.INT), must("command", Kind.STR))
+_DEBUG = (must("job_id", Kind.INT), must("mode", Kind.BOOL))
 _KILL = (
     must("job_ids", Kind.INTS), may("code", Kind.INT), may("use_email_as_id", Kind.BOOL, False),
-    may("kill_options", Kind.STRS), may("timeout", Kind.INT, 60),
+    may("kill_options", Kind.STRS, ()),
 )  # fmt: skip
 _SUCCEEDED = "Succeeded"
 
@@ -41,19 +43,19 @@ async def _set_debug_mode(call: Call) -> Envelope:
 
 
 async def _kill(call: Call) -> Envelope:
-    answers = []
-    for number in call.args["job_ids"]:
+    def kill(db: sqlite3.Connection, number: int, now: float) -> bool:
         try:
-            await call.server.do(lambda db, now, number=number: steering.kill(db, number, now))  # type: ignore[misc]
-            answers.append([True, ""])
+            steering.kill(db, number, now)
         except UnknownJob:
-            answers.append([False, "not found"])
-    return done(answers)
+            return False
+        return True
+
+    return done(await call.server.do(lambda db, now: [kill(db, number, now) for number in call.args["job_ids"]]))
 
 
 METHODS = (
     Method("job/get_status", "GET", _IDS, job_status),
     Method("job/set_command", "POST", _COMMAND, _set_command, production=True),
-    Method("job/set_debug_mode", "POST", _DEBUG, _set_debug_mode),
+    Method("job/set_debug_mode", "POST", _DEBUG, _set_debug_mode, production=True),
     Method("job/kill", "POST", _KILL, _kill),
 )

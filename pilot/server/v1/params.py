@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pilot.server.fields import Kind
-from pilot.server.refusal import BadParameter
+from pilot.server.refusal import BadParameter, BadType
 
 
 @dataclass(frozen=True)
 class Param:
-    """One declared parameter. An optional one may be null as well as absent."""
+    """One declared parameter. It may be null only if null is its default."""
 
     name: str
     kind: Kind
@@ -40,6 +40,8 @@ def _is_list_of(test: Callable[[object], bool]) -> Callable[[object], bool]:
 
 _TESTS: Mapping[Kind, Callable[[object], bool]] = {
     Kind.INT: _is_int,
+    Kind.FLOAT: lambda value: isinstance(value, float),
+    Kind.ANY: lambda value: True,
     Kind.NUMBER: lambda value: _is_int(value) or isinstance(value, float),
     Kind.STR: lambda value: isinstance(value, str),
     Kind.BOOL: lambda value: isinstance(value, bool),
@@ -64,8 +66,9 @@ def check(declared: Sequence[Param], given: Mapping[str, Any]) -> dict[str, Any]
             values[param.name] = param.default
             continue
         value = given[param.name]
-        if not _TESTS[param.kind](value) and (param.required or value is not None):
-            raise BadParameter(
+        nothing = value is None and not param.required and param.default is None
+        if not nothing and not _TESTS[param.kind](value):
+            raise BadType(
                 f"Type error: '{param.name}' with value {value!r:.100} is a {type(value).__name__}, "
                 f"expected {param.kind.value}"
             )
@@ -91,10 +94,10 @@ def _cast_one(name: str, kind: Kind, text: str) -> object:
     try:
         if kind is Kind.INT:
             return int(text)
-        if kind is Kind.NUMBER:
+        if kind in (Kind.NUMBER, Kind.FLOAT):
             return float(text)
     except ValueError as error:
-        raise BadParameter(f"Type error: '{name}' with value {text!r:.100} is not {kind.value}") from error
+        raise BadType(f"Type error: '{name}' with value {text!r:.100} is not {kind.value}") from error
     if kind is Kind.BOOL and text.lower() in ("true", "false"):
         return text.lower() == "true"
     return text

@@ -10,7 +10,7 @@ from pilot.server.v1.params import Param, may, must
 
 _TIMEOUT = may("timeout", Kind.INT, 60)
 _WORKER = (
-    must("worker_id", Kind.INT), must("harvester_id", Kind.STR), must("status", Kind.STR), may("node_id", Kind.STR),
+    must("worker_id", Kind.ANY), must("harvester_id", Kind.ANY), must("status", Kind.ANY), may("node_id", Kind.ANY),
     _TIMEOUT,
 )  # fmt: skip
 
@@ -24,7 +24,7 @@ _NODE = (
     *_all(Kind.STR, "panda_queue", "cpu_architecture", "cpu_architecture_level"),
     *_all(Kind.INT, "n_logical_cpus", "n_sockets", "cores_per_socket", "threads_per_core"),
     *_all(Kind.INT, "total_memory", "total_local_disk"),
-    may("clock_speed", Kind.NUMBER),
+    may("clock_speed", Kind.FLOAT),
     _TIMEOUT,
 )
 _GPU = (
@@ -41,7 +41,7 @@ def _handed(call: Call) -> Credentials:
 
 
 async def _is_alive(call: Call) -> Envelope:
-    return done("alive=yes")
+    return done()
 
 
 async def _resource_types(call: Call) -> Envelope:
@@ -52,7 +52,9 @@ async def _update_worker_status(call: Call) -> Envelope:
     args = call.args
     if args["status"] not in workers.PILOT_STATES:
         return refused(f"status is one of {', '.join(workers.PILOT_STATES)}")
-    told = args["harvester_id"], args["worker_id"], args["status"], args["node_id"]
+    if not str(args["worker_id"]).isdecimal():
+        return refused("Failed to update worker status")
+    told = str(args["harvester_id"]), int(args["worker_id"]), args["status"], args["node_id"] and str(args["node_id"])
     await call.server.do(lambda db, now: workers.note_pilot(db, *told, now))
     return done()
 
@@ -69,29 +71,29 @@ async def _update_worker_node_gpu(call: Call) -> Envelope:
 
 async def _get_proxy(call: Call) -> Envelope:
     proxy = _handed(call).proxies.get(call.args["role"] or "")
-    return done({"user_proxy": proxy}) if proxy else refused("proxy not found", {"StatusCode": 90})
+    return done({"user_proxy": proxy}) if proxy else refused("proxy not found")
 
 
 async def _get_key_pair(call: Call) -> Envelope:
     pairs = _handed(call).key_pairs
     public, private = pairs.get(call.args["public_key_name"]), pairs.get(call.args["private_key_name"])
     if public is None or private is None:
-        return refused("key pair not found", {"StatusCode": 80})
+        return refused("key pair not found")
     return done({"public_key": public, "private_key": private})
 
 
 async def _get_access_token(call: Call) -> Envelope:
     entry = _handed(call).access_tokens.get(call.args["client_name"])
     if entry is None:
-        return refused("no token for this client", {"StatusCode": 90})
+        return refused("no token for this client")
     if entry.key != call.args["token_key"]:
-        return refused("invalid token key", {"StatusCode": 50})
+        return refused("invalid token key")
     return done({"user_proxy": entry.token})
 
 
 async def _get_token_key(call: Call) -> Envelope:
     entry = _handed(call).access_tokens.get(call.args["client_name"])
-    return done({"tokenKey": entry.key}) if entry else refused("token key not found", {"StatusCode": 80})
+    return done({"tokenKey": entry.key}) if entry else refused("token key not found")
 
 
 async def _get_user_secrets(call: Call) -> Envelope:
