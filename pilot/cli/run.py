@@ -19,6 +19,7 @@ from pilot.cli import settings as settings_of
 from pilot.core.exitcodes import ExitCode
 from pilot.core.settings import Settings
 from pilot.core.update import Node
+from pilot.plugins.containers.base import Container
 from pilot.plugins.sources.base import Source
 
 
@@ -74,6 +75,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
     from pilot.db.store import Store
     from pilot.engine.agent import Agent
     from pilot.engine.bounds import parse_limits
+    from pilot.engine.boxes import Boxes
     from pilot.engine.means import Means, Place
     from pilot.engine.monitor import Monitor
     from pilot.lib.loop import Loop
@@ -109,6 +111,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
         queue_for=queue_for,
         site_for=site_for,
         own_limits=limits,
+        boxes=Boxes(_runtime, settings.container, settings.container_image),
         monitor=monitor,
         base_env=dict(os.environ),
         token=os.urandom(12).hex(),
@@ -144,6 +147,15 @@ def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
     else:
         found = kind()
     return found
+
+
+def _runtime(name: str) -> Container:
+    from pilot.plugins.containers.base import Host
+    from pilot.plugins.containers.registry import CONTAINERS
+
+    made: Any = CONTAINERS.load(name)
+    runtime: Container = made(Host(env=dict(os.environ), python=sys.executable))
+    return runtime
 
 
 def _panda_settings(settings: Settings, node: Node) -> Any:

@@ -46,6 +46,15 @@ class Settings:
         choices=("copy", "symlink", "hardlink", "move"),
     )
     limits: str = setting("", "limits of every payload: memory_mb=2000,processes=100,...", env="PILOT_LIMITS")
+    container: str = setting(
+        "auto",
+        "the container runtime of every payload; auto: as image and queue demand",
+        env="PILOT_CONTAINER",
+        choices=("auto", "none", "apptainer", "singularity", "podman", "docker", "bubblewrap", "sif", "dummy"),
+    )
+    container_image: str = setting(
+        "", "with --container: the image of jobs that name none", env="PILOT_CONTAINER_IMAGE"
+    )
     lifetime: int = setting(324_000, "the pilot ends after this many seconds", env="PANDAPILOT_LIFETIME")
     grace: float = setting(30.0, "seconds from a signal to stop until the pilot's end", env="PILOT_GRACE")
     kill_after: float = setting(5.0, "seconds between SIGTERM and SIGKILL to a payload", env="PILOT_KILL_AFTER")

@@ -105,7 +105,7 @@ class Agent:
         _log.info("an earlier pilot left %d jobs and %d processes here", len(jobs), len(processes))
 
         def work() -> dict[int, str]:
-            recovery.end_orphans(processes, self.settings.kill_after)
+            recovery.end_orphans(processes, self.settings.kill_after, self.means.boxes)
             return recovery.still_wanted(self.means.source, jobs)
 
         def done(words: dict[int, str] | None, error: PilotError | None) -> None:

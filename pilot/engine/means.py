@@ -17,6 +17,7 @@ from pilot.core.settings import Settings
 from pilot.core.storage import StagingSite
 from pilot.core.update import Node
 from pilot.db.store import Store
+from pilot.engine.boxes import Box, Boxes
 from pilot.engine.monitor import Monitor
 from pilot.lib.cancel import Cancel
 from pilot.lib.log import JobLog
@@ -63,6 +64,7 @@ class Means:
     token: str
     here: Place
     own_limits: Limits
+    boxes: Boxes
     pilot: int = 0
     staging: Worker = field(init=False)
 
@@ -81,6 +83,7 @@ class Run:
     log: JobLog
     grant: Grant | None = None
     child: Child | None = None
+    box: Box | None = None
     cancel: Cancel = field(default_factory=Cancel)
     began: float = 0.0
     timers: dict[str, Timer] = field(default_factory=dict)

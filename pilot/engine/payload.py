@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pilot.core import diagnose
+from pilot.core.command import Command
 from pilot.core.errors import Failure, NoLocalSpace, PayloadExecutionException, PayloadOutOfMemory
 from pilot.core.facts import Facts
 from pilot.core.job import Exit
@@ -28,12 +29,16 @@ _WORDS_BYTES = 16384
 
 
 def announce(means: Means, run: Run) -> None:
-    """Let the PilotDB know the token of what is about to start.
+    """Let the PilotDB know the token, and the container, of what is about to start. Raises `PilotError`.
 
     So there is no moment in which a killed pilot would leave a process that the next one cannot find.
     """
-    intent = Identity(0, f"{Proc().boot_id()}:0", 0, _token(means, run))
-    means.store.add_process(run.key, msgspec.json.encode(intent).decode())
+    token = _token(means, run)
+    queue = means.queue_for(run.definition)
+    name = f"pilot-{means.token[:12]}-{run.key}-{run.facts.runs}"
+    run.box = means.boxes.box_of(run.definition, queue, name, str(run.directory), token, run.grant)
+    intent = Identity(0, f"{Proc().boot_id()}:0", 0, token)
+    means.store.add_process(run.key, msgspec.json.encode(intent).decode(), run.box.mark if run.box else "")
 
 
 def _token(means: Means, run: Run) -> str:
@@ -53,8 +58,16 @@ def start(means: Means, run: Run) -> None:
         (run.directory / "replay.sh").chmod(0o755)
         with _opened(run.directory / "payload.stdout") as out, _opened(run.directory / "payload.stderr") as err:
             cpus = run.grant.cpus if run.grant and run.grant.cpus else None
+            inner = Command(command.argv, str(run.directory), env)
+            outer = run.box.wrap(inner) if run.box else inner
             run.child = spawn(
-                command.argv, cwd=run.directory, env=env, stdout=out, stderr=err, cpus=cpus, token=_token(means, run)
+                outer.argv,
+                cwd=Path(outer.cwd),
+                env=outer.env,
+                stdout=out,
+                stderr=err,
+                cpus=cpus,
+                token=_token(means, run),
             )
     except OSError as error:
         kind = NoLocalSpace if error.errno == 28 else PayloadExecutionException
@@ -73,7 +86,7 @@ def end(means: Means, run: Run) -> None:
         return
     run.kill_sent = True
     child.terminate()
-    run.set_timer("kill", means.loop.after(means.settings.kill_after, lambda: _kill(child)))
+    run.set_timer("kill", means.loop.after(means.settings.kill_after, lambda: _kill(means, run, child)))
 
 
 def _limits(means: Means, run: Run) -> Limits:
@@ -99,6 +112,8 @@ class Finish:
         """Read how it ended: the failure, if it failed, and the facts."""
         run = self._run
         self._child.kill()
+        if run.box is not None and run.box.container.traits.daemon:
+            self._means.staging.submit(run.box.end, lambda result, error: None)
         exit = self._child.poll() or Exit(code=255)
         usage = self._means.monitor.unwatch(run.key)
         report = records.read_json_object(run.directory / "jobReport.json")
@@ -113,7 +128,9 @@ class Finish:
         run.log.info(f"payload ended with {_words(exit)} after {usage.wall_s:.1f} s, {usage.cpu_s:.1f} s of CPU")
         words = tail(run.directory / "payload.stderr", _WORDS_BYTES) or tail(run.directory / "payload.stdout", 512)
         around = diagnose.Surroundings(oom_kills=usage.oom_kills)
-        failure = diagnose.diagnose(exit, words, facts.payload_error, around)
+        failure = (run.box and exit.code != 0 and run.box.diagnose(exit, words)) or diagnose.diagnose(
+            exit, words, facts.payload_error, around
+        )
         if failure is None and usage.oom_kills:
             failure = PayloadOutOfMemory(f"the kernel ended {usage.oom_kills} of its processes").failure()
         return failure, facts
@@ -158,5 +175,7 @@ def _words(exit: Exit) -> str:
     return f"exit code {exit.code}" if exit.signal is None else f"signal {exit.signal}"
 
 
-def _kill(child: Child) -> None:
+def _kill(means: Means, run: Run, child: Child) -> None:
     child.kill()
+    if run.box is not None:
+        means.staging.submit(run.box.end, lambda result, error: None)

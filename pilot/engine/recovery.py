@@ -13,6 +13,7 @@ from pilot.core.errors import FailedByServer, Failure, PilotError
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Phase
 from pilot.db.store import Process, Store, StoredJob
+from pilot.engine.boxes import Boxes
 from pilot.engine.means import Run
 from pilot.lib.kin import Identity
 from pilot.lib.log import JobLog
@@ -24,10 +25,14 @@ _log = logging.getLogger("pilot.recovery")
 _OVER = frozenset({"finished", "failed", "cancelled", "closed", "merging"})
 
 
-def end_orphans(processes: Sequence[Process], grace_s: float) -> list[int]:
-    """End what is left of payloads, provably ours by token, birth or cgroup; the ids of the rows that are settled."""
+def end_orphans(processes: Sequence[Process], grace_s: float, boxes: Boxes) -> list[int]:
+    """End what is left of payloads, provably ours by token, birth, cgroup or container name; the settled rows' ids."""
     settled = []
     for process in processes:
+        try:
+            boxes.end(process.container)
+        except PilotError as error:
+            _log.error("job %s: container %s cannot be ended: %s", process.key, process.container, error)
         identity = msgspec.json.decode(process.identity, type=Identity)
         left = end_survivors(identity, grace_s)
         if left:

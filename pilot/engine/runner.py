@@ -179,9 +179,9 @@ class Runner:
                 payload.announce(self.means, run)
                 self.means.store.put_message(self._update(run, run.job, run.facts), self.reporter.in_flight)
 
-        self._on_disk(note)
-        self.reporter.poke()
         try:
+            self._on_disk(note)
+            self.reporter.poke()
             payload.start(self.means, run)
         except PilotError as error:
             self._event(run, Reply(Phase.RUNNING, error.failure()), _timed(run, "payload", ended=True))
