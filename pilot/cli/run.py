@@ -19,6 +19,7 @@ from pilot.cli import settings as settings_of
 from pilot.core.exitcodes import ExitCode
 from pilot.core.settings import Settings
 from pilot.core.update import Node
+from pilot.lib.redact import Redactor
 from pilot.plugins.containers.base import Container
 from pilot.plugins.sources.base import Source
 
@@ -55,7 +56,8 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
         raise click.UsageError(f"{files[0]}: files are for --source local, the source is {settings.source!r}")
     if settings.source == "panda" and not settings.url:
         raise click.UsageError("--url is missing: the base URL of the job server (or --source local FILE)")
-    log.to_stderr(log_level)
+    redactor = Redactor(_own_secrets(settings))
+    log.to_stderr(log_level, redactor)
     for note in ctx.meta["pilot.notes"]:
         logging.getLogger("pilot").info("%s", note)
     workdir = Path(settings.workdir).absolute()
@@ -65,10 +67,19 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
         click.echo(f"pilot: {workdir}: {error.strerror}", err=True)
         return ExitCode.MKDIR
     with _only_pilot_in(workdir):
-        return _run(settings, workdir, files)
+        return _run(settings, workdir, files, redactor)
 
 
-def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
+def _own_secrets(settings: Settings) -> list[str]:
+    """What the pilot itself holds: its token, and the private key in its proxy."""
+    found = []
+    for path in filter(None, (settings.token_file, settings.proxy)):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            found.append(Path(path).read_text())
+    return found
+
+
+def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: Redactor) -> int:
     from pilot.cli.here import look_around, time_left
     from pilot.cli.queue import queue_of
     from pilot.core.staging import StagingSettings
@@ -111,6 +122,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...]) -> int:
         queue_for=queue_for,
         site_for=site_for,
         own_limits=limits,
+        redactor=redactor,
         boxes=Boxes(_runtime, settings.container, settings.container_image),
         monitor=monitor,
         base_env=dict(os.environ),

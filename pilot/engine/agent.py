@@ -117,7 +117,7 @@ class Agent:
     def _recovered(self, words: dict[int, str]) -> None:
         self._asking = False
         for stored in self.means.store.unfinished():
-            run = recovery.restore(stored, self.means.store)
+            run = recovery.restore(stored, self.means.redactor)
             self.runner.adopt(run)
             self.means.store.end_processes(run.key)
             self._taken += 1
@@ -221,6 +221,8 @@ class Agent:
     def _take_in(self, raw: dict[str, Any], asked: float) -> None:
         now = time.time()
         bad: Failure | None = None
+        _, secrets = split_secrets(raw)
+        self.means.redactor.add(secrets.values())
         try:
             definition = parse(raw)
         except PilotError as error:
@@ -237,6 +239,7 @@ class Agent:
             _log.warning("job %s was offered again: it is known here already", definition.key)
             return
         self._taken += 1
+        run.secrets = secrets.user
         if bad is None:
             self._waiting.append(run)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -24,6 +25,7 @@ from pilot.lib.log import JobLog
 from pilot.lib.loop import Loop, Timer
 from pilot.lib.node import NodeFacts
 from pilot.lib.process import Child
+from pilot.lib.redact import Redactor
 from pilot.lib.worker import Worker
 from pilot.plugins.sources.base import Source
 from pilot.runtime.slots import Grant, Slots
@@ -65,6 +67,7 @@ class Means:
     here: Place
     own_limits: Limits
     boxes: Boxes
+    redactor: Redactor
     pilot: int = 0
     staging: Worker = field(init=False)
 
@@ -90,6 +93,7 @@ class Run:
     kill_sent: bool = False
     stdout: str = ""
     parked: bool = False
+    secrets: dict[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

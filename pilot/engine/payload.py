@@ -19,6 +19,7 @@ from pilot.engine import records
 from pilot.engine.bounds import limits_of
 from pilot.engine.means import Means, Run
 from pilot.lib.activelog import tail
+from pilot.lib.files import write_atomically
 from pilot.lib.kin import Identity
 from pilot.lib.process import Child, spawn
 from pilot.lib.procfs import Proc
@@ -26,6 +27,8 @@ from pilot.runtime.environment import Surroundings, payload_environment
 from pilot.runtime.payload_command import payload_command
 
 _WORDS_BYTES = 16384
+#: Where a payload finds the secrets that its user gave the task; it is there only while the payload runs.
+SECRETS = "panda_secrets.json"
 
 
 def announce(means: Means, run: Run) -> None:
@@ -52,6 +55,8 @@ def start(means: Means, run: Run) -> None:
     try:
         for name, text in command.files.items():
             (run.directory / name).write_text(text)
+        if run.secrets:
+            write_atomically(run.directory / SECRETS, msgspec.json.encode(run.secrets), mode=0o600)
         _make_executable(run.directory, run.definition.transformation)
         script = records.replay_script(run.definition, command.argv, env)
         (run.directory / "replay.sh").write_text(script)
@@ -112,6 +117,7 @@ class Finish:
         """Read how it ended: the failure, if it failed, and the facts."""
         run = self._run
         self._child.kill()
+        (run.directory / SECRETS).unlink(missing_ok=True)
         if run.box is not None and run.box.container.traits.daemon:
             self._means.staging.submit(run.box.end, lambda result, error: None)
         exit = self._child.poll() or Exit(code=255)

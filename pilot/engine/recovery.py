@@ -12,12 +12,13 @@ from pilot.core.definition import parse
 from pilot.core.errors import FailedByServer, Failure, PilotError
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Phase
-from pilot.db.store import Process, Store, StoredJob
+from pilot.db.store import Process, StoredJob
 from pilot.engine.boxes import Boxes
 from pilot.engine.means import Run
 from pilot.lib.kin import Identity
 from pilot.lib.log import JobLog
 from pilot.lib.process import end_survivors
+from pilot.lib.redact import Redactor
 from pilot.plugins.sources.base import Source
 
 _log = logging.getLogger("pilot.recovery")
@@ -61,7 +62,7 @@ def verdict(word: str) -> Failure | None:
     return None
 
 
-def restore(stored: StoredJob, store: Store) -> Run:
+def restore(stored: StoredJob, redactor: Redactor) -> Run:
     """The moving side of a job as the PilotDB has it."""
     try:
         definition = parse(stored.definition)
@@ -70,4 +71,4 @@ def restore(stored: StoredJob, store: Store) -> Run:
         definition = JobDefinition(job_id=int(number), attempt=int(attempt or 0), raw=stored.definition)
     directory = Path(stored.directory)
     directory.mkdir(parents=True, exist_ok=True)
-    return Run(definition, stored.job, stored.facts, directory, JobLog(stored.job.key, directory))
+    return Run(definition, stored.job, stored.facts, directory, JobLog(stored.job.key, directory, redactor))

@@ -56,7 +56,9 @@ class Runner:
         facts = Facts(acquired=acquired, timing_s={"getjob": getjob_s}, debug=definition.debug)
         if bad is None:
             bad = _make_directory(directory, definition)
-        run = Run(definition, Job(definition.key), facts, directory, JobLog(definition.key, directory))
+        run = Run(
+            definition, Job(definition.key), facts, directory, JobLog(definition.key, directory, self.means.redactor)
+        )
         self._on_disk(lambda: self.means.store.add_job(definition, run.job, facts, str(directory), self.means.pilot))
         self.adopt(run)
         run.log.info(f"acquired: {definition.name or definition.transformation}")

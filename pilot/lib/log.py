@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from pilot.lib.redact import RedactingFormatter, Redactor
+
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
@@ -16,10 +18,10 @@ class _Utc(logging.Formatter):
     default_msec_format = "%s.%03dZ"
 
 
-def to_stderr(level: str) -> None:
-    """Write the pilot's log to stderr from `level` (`debug`, `info`, `warning`, `error`) on."""
+def to_stderr(level: str, redactor: Redactor) -> None:
+    """Write the pilot's log to stderr from `level` (`debug`, `info`, `warning`, `error`) on, without known secrets."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Utc(_FORMAT))
+    handler.setFormatter(RedactingFormatter(_Utc(_FORMAT), redactor))
     root = logging.getLogger("pilot")
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -29,7 +31,7 @@ def to_stderr(level: str) -> None:
 class JobLog:
     """The log of one job: goes to `<directory>/pilot.log` and, named by the job, to the pilot's log."""
 
-    def __init__(self, key: str, directory: Path) -> None:
+    def __init__(self, key: str, directory: Path, redactor: Redactor) -> None:
         self._logger = logging.Logger(f"pilot.job.{key}", logging.DEBUG)
         self._logger.parent = logging.getLogger("pilot")
         self._key = key
@@ -37,7 +39,7 @@ class JobLog:
             self._handler: logging.Handler = logging.FileHandler(directory / "pilot.log", delay=True, encoding="utf-8")
         except OSError:
             self._handler = logging.NullHandler()
-        self._handler.setFormatter(_Utc(_FORMAT))
+        self._handler.setFormatter(RedactingFormatter(_Utc(_FORMAT), redactor))
         self._handler.handleError = lambda record: None  # type: ignore[method-assign] # a full disk costs log lines only
         self._logger.addHandler(self._handler)
 
