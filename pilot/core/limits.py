@@ -144,14 +144,20 @@ def looping(limits: Limits, quiet: Quiet) -> Failure | None:
     return None
 
 
+def out_of_memory(limits: Limits, oom_kills: int, peak_kb: int) -> Failure | None:
+    """Judge what the kernel had to end for lack of memory in the payload's cgroup."""
+    if not oom_kills:
+        return None
+    limit = f", limit {limits.memory_mb} MB" if limits.memory_mb else ""
+    return PayloadOutOfMemory(f"the kernel ended processes of it (peak {peak_kb / 1024:.0f} MB{limit})").failure()
+
+
 def aftermath(limits: Limits, usage: Usage) -> Failure | None:
     """Judge what only shows once a payload has ended: ended by the kernel for lack of memory, core dumps left."""
-    if usage.oom_kills:
-        peak = f"peak {usage.max_pss_kb / 1024:.0f} MB" + (f", limit {limits.memory_mb} MB" if limits.memory_mb else "")
-        return PayloadOutOfMemory(f"the kernel ended {usage.oom_kills} of its processes ({peak})").failure()
-    if usage.core_dumps:
+    killed = out_of_memory(limits, usage.oom_kills, usage.cgroup_peak_kb or usage.max_pss_kb)
+    if killed is None and usage.core_dumps:
         return CoreDump(", ".join(usage.core_dumps[:5])).failure()
-    return None
+    return killed
 
 
 def _mb(size: int) -> str:

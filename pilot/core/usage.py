@@ -50,7 +50,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """The summary of a payload: maxima and means of the memory (kB), totals of CPU (s) and I/O (bytes).
 
     Means are weighted by time. `oom_kills` counts what the kernel ended for lack of memory in the payload's cgroup.
-    `core_dumps` are the core files found in the work directory, relative to it.
+    `cgroup_peak_kb` is its peak of memory with the page cache. `core_dumps` are the core files found in the work
+    directory, relative to it.
     """
 
     wall_s: float = 0.0
@@ -75,6 +76,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     avg_processes: float = 0.0
     avg_threads: float = 0.0
     oom_kills: int = 0
+    cgroup_peak_kb: int = 0
     workdir_kb: int = 0
     max_workdir_kb: int = 0
     throttled_s: float = 0.0

@@ -65,7 +65,7 @@ class Monitor:
         self._post = post
         self._interval_s = interval_s
         self._record_s = record_s
-        self._proc = Proc(proc_root)
+        self._proc = Proc(proc_root, reuse_s=0.2)
         self._hardware = hardware(self._proc)
         self._budget = Budget()
         self._watches: dict[str, Watch] = {}

@@ -17,6 +17,7 @@ from pilot.engine.monitor_disk import Disk, shorten
 from pilot.engine.monitor_files import Files
 from pilot.engine.monitor_life import Life
 from pilot.engine.monitor_tree import Family
+from pilot.lib.cgroup import Reading
 
 #: Looks soon after the start, so that a payload of a second has a time series too.
 _FIRST_LOOKS_S = (0.0, 0.1, 0.3, 0.6)
@@ -38,6 +39,7 @@ class Watch:
         self.next_look = self.began
         self.told = False
         self.disk_look = DiskLook()
+        self.reading = Reading()
         self._life = Life(self.began)
         self._looks = 0
         self._next_record = self.began
@@ -50,6 +52,10 @@ class Watch:
             self.disk.finish()
         self.disk_look = self.disk.look(now)
         sample = msgspec.structs.replace(self.family.look(orphans), workdir_kb=self.disk.size >> 10)
+        group = self.family.child.cgroup
+        if group is not None:
+            self.reading = group.read()
+            sample = _with_reading(sample, self.reading)
         if sample.processes:
             self.tally.add(sample)
         else:
@@ -81,7 +87,8 @@ class Watch:
         now = time.monotonic()
         quiet = self._life.look(sample, self.disk.changed_at, self.family.states, now)
         return (
-            self._over_memory(sample, now)
+            judge.out_of_memory(self.limits, self.reading.oom_kills, self.reading.peak_kb)
+            or self._over_memory(sample, now)
             or judge.broken(self.limits, sample)
             or judge.broken_on_disk(self.limits, self.disk_look)
             or judge.looping(self.limits, quiet)
@@ -102,7 +109,12 @@ class Watch:
 
     def finished(self, workdir: Path) -> Usage:
         """The summary of an ended payload; logs over their limit are shortened to head and tail."""
-        usage = msgspec.structs.replace(self.tally.usage(), core_dumps=self.disk.core_dumps)
+        usage = msgspec.structs.replace(
+            self.tally.usage(),
+            core_dumps=self.disk.core_dumps,
+            oom_kills=self.reading.oom_kills,
+            cgroup_peak_kb=self.reading.peak_kb,
+        )
         peak_kb = self.family.child.spent.max_rss_kb
         if peak_kb > usage.max_rss_kb:
             usage = msgspec.structs.replace(usage, max_rss_kb=peak_kb)
@@ -115,3 +127,20 @@ class Watch:
                 shorten(log, min(int(self.limits.stdout_keep_mb * (1 << 20)), limit // 3))
         self.files.sum_up(usage)
         return usage
+
+
+def _with_reading(sample: Sample, reading: Reading) -> Sample:
+    """What the cgroup knows better: CPU time, block I/O, swap of all that ever ran in it; throttling and pressure."""
+    exact = reading.user_s + reading.system_s > sample.cpu_s
+    return msgspec.structs.replace(
+        sample,
+        user_s=reading.user_s if exact else sample.user_s,
+        system_s=reading.system_s if exact else sample.system_s,
+        read_bytes=max(sample.read_bytes, reading.read_bytes),
+        write_bytes=max(sample.write_bytes, reading.write_bytes),
+        swap_kb=max(sample.swap_kb, reading.swap_kb),
+        throttled_s=reading.throttled_s,
+        stalled_cpu_s=reading.stalled_cpu_s,
+        stalled_memory_s=reading.stalled_memory_s,
+        stalled_io_s=reading.stalled_io_s,
+    )

@@ -7,15 +7,16 @@ number is not given to anybody else while one member lives, so one proven member
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from pilot.lib.cgroup import Group, members
 from pilot.lib.procfs import Proc, Stat
 
 TOKEN = "PILOT_TOKEN"
@@ -26,7 +27,7 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     """What identifies a payload beyond the life of its pilot; kept in the PilotDB.
 
     `birth` is `<boot id>:<clock ticks from boot to the start of the first process>`, `sid` its session,
-    `cgroup` the directory of its cgroup or empty.
+    `cgroup` the identity of its cgroup (`pilot.lib.cgroup`) or empty.
     """
 
     pid: int
@@ -52,7 +53,7 @@ def living(identity: Identity, proc: Proc) -> list[int]:
         stat = None if pid in tree else proc.stat(pid)
         if stat is not None and (_in_session(stat, identity, me) or proc.has_variable(pid, TOKEN, identity.token)):
             tree.update(proc.tree([pid]))
-    for pid in in_cgroup(identity.cgroup):
+    for pid in members(identity.cgroup):
         stat = None if pid in tree or pid == me else proc.stat(pid)
         if stat is not None:
             tree[pid] = stat
@@ -80,7 +81,7 @@ def _proven(stats: Mapping[int, Stat], identity: Identity, proc: Proc) -> set[in
     Session 0 is what a process sees of sessions outside its PID namespace: it proves nothing.
     """
     nobody = {0, os.getsid(0)}
-    found = {pid for pid in in_cgroup(identity.cgroup) if pid in stats}
+    found = {pid for pid in members(identity.cgroup) if pid in stats}
     for pid, stat in stats.items():
         first = pid == identity.pid and stat.start_ticks == identity.start_ticks
         later = stat.start_ticks >= identity.start_ticks
@@ -94,19 +95,6 @@ def _proven(stats: Mapping[int, Stat], identity: Identity, proc: Proc) -> set[in
             if stat.session in sessions or stat.parent in found:
                 found.add(pid)
     return found
-
-
-def in_cgroup(cgroup: str) -> list[int]:
-    """The processes in a cgroup that was made for one payload, and in the cgroups below it."""
-    if not cgroup:
-        return []
-    found = []
-    for directory, _, _ in os.walk(cgroup):
-        try:
-            found += [int(line) for line in Path(directory, "cgroup.procs").read_text().split()]
-        except OSError:
-            continue
-    return [pid for pid in found if pid > 1]
 
 
 def send(pid: int, start_ticks: int, number: int, proc: Proc) -> bool:
@@ -141,31 +129,46 @@ def _signal_each(pids: Iterable[int], number: int, proc: Proc) -> list[int]:
     return told
 
 
-def signal_and_wait(identity: Identity, pids: list[int], number: int, patience_s: float, proc: Proc) -> None:
+def signal_and_wait(pids: list[int], number: int, patience_s: float, proc: Proc) -> None:
     """Signal these processes and wait until all have ended or the patience is over."""
-    waiting = select.poll()
+    with _pinned(pids) as fds:
+        _signal_each(pids, number, proc)
+        _wait(fds, patience_s)
+
+
+def wait_for(pids: list[int], patience_s: float) -> None:
+    """Wait until these processes have ended or the patience is over."""
+    with _pinned(pids) as fds:
+        _wait(fds, patience_s)
+
+
+@contextlib.contextmanager
+def _pinned(pids: Iterable[int]) -> Iterator[list[int]]:
+    """Pidfds of those that still exist."""
     fds = []
     try:
         for pid in pids:
-            try:
-                fd = os.pidfd_open(pid)
-            except OSError:
-                continue
-            fds.append(fd)
-            waiting.register(fd, select.POLLIN)
-        _signal_each(pids, number, proc)
-        end = time.monotonic() + patience_s
-        left = set(fds)
-        while left and (remaining := end - time.monotonic()) > 0:
-            for fd, _ in waiting.poll(remaining * 1000):
-                waiting.unregister(fd)
-                left.discard(fd)
+            with contextlib.suppress(OSError):
+                fds.append(os.pidfd_open(pid))
+        yield fds
     finally:
         for fd in fds:
             os.close(fd)
 
 
-def move(identity: Identity, cgroup: Path, proc: Proc) -> None:
+def _wait(pidfds: list[int], patience_s: float) -> None:
+    waiting = select.poll()
+    for fd in pidfds:
+        waiting.register(fd, select.POLLIN)
+    end = time.monotonic() + patience_s
+    left = len(pidfds)
+    while left and (remaining_s := end - time.monotonic()) > 0:
+        for fd, _ in waiting.poll(remaining_s * 1000):
+            waiting.unregister(fd)
+            left -= 1
+
+
+def move(identity: Identity, group: Group, proc: Proc) -> None:
     """Put a payload that has just started into a cgroup, with all that it may have started already."""
     inside: set[int] = set()
     for _ in range(8):
@@ -173,8 +176,5 @@ def move(identity: Identity, cgroup: Path, proc: Proc) -> None:
         if not outside:
             return
         for pid in outside:
-            try:
-                (cgroup / "cgroup.procs").write_text(str(pid))
-            except ProcessLookupError:
-                pass
-            inside.add(pid)
+            group.add(pid)
+        inside.update(outside)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -20,10 +22,13 @@ import msgspec
 from pilot.core.errors import PayloadExecutionException, PilotError, ResourceUnavailable
 from pilot.core.job import Exit
 from pilot.lib import kin
+from pilot.lib.cgroup import Group, attach
 from pilot.lib.kin import TOKEN, Identity
 from pilot.lib.procfs import Io, Proc
 
 _PR_SET_CHILD_SUBREAPER = 36
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1"; shift; done 2>/dev/null; shift; exec "$@"'
 
 
 class Spent(msgspec.Struct, frozen=True):
@@ -58,7 +63,7 @@ class Child:
     `terminate`, `kill`, `members` and `close` may be called at any time and any number of times.
     """
 
-    def __init__(self, popen: subprocess.Popen[bytes], token: str, cgroup: Path | None, proc: Proc) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], token: str, cgroup: Group | None, proc: Proc) -> None:
         self.pid = popen.pid
         self.sid = popen.pid
         self.pidfd = os.pidfd_open(popen.pid)
@@ -76,7 +81,7 @@ class Child:
     @property
     def identity(self) -> Identity:
         """What a later pilot needs to find, and end, what is left of this one."""
-        return Identity(self.pid, self.birth, self.sid, self.token, str(self.cgroup or ""))
+        return Identity(self.pid, self.birth, self.sid, self.token, self.cgroup.identity if self.cgroup else "")
 
     def poll(self) -> Exit | None:
         """Collect the process if it has ended; None while it runs. Afterwards always the same answer.
@@ -112,6 +117,9 @@ class Child:
     def kill(self) -> list[int]:
         """End all members at once, also those that are born meanwhile."""
         told: list[int] = []
+        if self.cgroup is not None:
+            told = self.members()
+            self.cgroup.kill()
         for _ in range(8):
             new = [pid for pid in self.signal_group(signal.SIGKILL) if pid not in told]
             if not new:
@@ -120,7 +128,10 @@ class Child:
         return told
 
     def close(self) -> None:
-        """Give the pidfd back."""
+        """Give the pidfd back and remove the cgroup; members that are just dying are waited for a moment."""
+        if self.cgroup is not None and not self.cgroup.remove():
+            kin.wait_for(self.cgroup.pids(), 0.5)
+            self.cgroup.remove()
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
@@ -134,7 +145,7 @@ def spawn(
     stdout: int,
     stderr: int,
     cpus: frozenset[int] | None = None,
-    cgroup: Path | None = None,
+    cgroup: Group | None = None,
     token: str,
     proc: Proc | None = None,
 ) -> Child:
@@ -146,27 +157,49 @@ def spawn(
     `ResourceUnavailable` (no more processes or memory).
     """
     own_cpus = os.sched_getaffinity(0) if cpus else set()
+    full_env = {**env, TOKEN: token}
+    command = list(argv) if cgroup is None else _joining(argv, full_env, cgroup)
+    popen = None
     try:
         if cpus:
             os.sched_setaffinity(0, cpus)
         popen = subprocess.Popen(
-            list(argv),
+            command,
             cwd=cwd,
-            env={**env, TOKEN: token},
+            env=full_env,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
         )
+        child = Child(popen, token, cgroup, proc or Proc())
     except (OSError, ValueError) as error:
+        if popen is not None:
+            popen.kill()
+            popen.wait()
         raise _translated(error, argv) from error
     finally:
         if cpus:
             os.sched_setaffinity(0, own_cpus)
-    child = Child(popen, token, cgroup, proc or Proc())
     if cgroup is not None:
         kin.move(child.identity, cgroup, child._proc)
     return child
+
+
+def _joining(argv: Sequence[str], env: Mapping[str, str], group: Group) -> list[str]:
+    """The command behind a shell that first moves itself into the group: nothing is ever born outside of it.
+
+    A shell would drop variables whose names it cannot pronounce (`BASH_FUNC_module%%`): with such an environment the
+    program is started directly and moved at once. A program that cannot be found is found missing here.
+    """
+    if not all(_NAME.fullmatch(name) for name in env) or not argv:
+        return list(argv)
+    if shutil.which(argv[0], path=env.get("PATH", os.defpath)) is None and not os.path.dirname(argv[0]):
+        raise PayloadExecutionException(f"{argv[0]}: not found in {env.get('PATH', os.defpath)}")
+    if os.path.dirname(argv[0]) and os.path.isabs(argv[0]) and not os.access(argv[0], os.X_OK):
+        raise PayloadExecutionException(f"{argv[0]}: not an executable program")
+    files = [str(directory / "cgroup.procs") for directory in group.directories]
+    return ["/bin/sh", "-c", _JOIN if "PWD" in env else "unset PWD; " + _JOIN, "sh", *files, "--", *argv]
 
 
 def _translated(error: OSError | ValueError, argv: Sequence[str]) -> PilotError:
@@ -212,11 +245,18 @@ def survivors(identity: Identity, proc: Proc | None = None) -> list[int]:
 
 
 def end_survivors(identity: Identity, grace_s: float, proc: Proc | None = None) -> list[int]:
-    """End what an earlier pilot left of a payload: TERM, up to `grace_s`, KILL. Returns what could not be ended."""
+    """End what an earlier pilot left of a payload: TERM, up to `grace_s`, KILL. Returns what could not be ended.
+
+    Its cgroup is removed.
+    """
     proc = proc or Proc()
     for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 2.0), (signal.SIGKILL, 2.0)):
         left = survivors(identity, proc)
         if not left:
-            return []
-        kin.signal_and_wait(identity, left, number, patience_s, proc)
-    return survivors(identity, proc)
+            break
+        kin.signal_and_wait(left, number, patience_s, proc)
+    left = survivors(identity, proc)
+    group = attach(identity.cgroup)
+    if group is not None and not left:
+        group.remove()
+    return left

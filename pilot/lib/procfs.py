@@ -6,6 +6,7 @@ Every reader returns None (or nothing) for a process that has gone or may not be
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -105,10 +106,20 @@ def parse_pages(text: bytes) -> Pages:
 
 
 class Proc:
-    """The readers over one root. Holds no open files and may be used by several threads."""
+    """The readers over one root. Holds no open files and may be used by several threads.
 
-    def __init__(self, root: Path = Path("/proc")) -> None:
+    Kernels built without lists of children (CONFIG_PROC_CHILDREN) are served by a look at all processes of the
+    machine, which is used again for `reuse_s`. `lists` says which kind it is, instead of finding out.
+    """
+
+    def __init__(self, root: Path = Path("/proc"), *, reuse_s: float = 0.0, lists: bool | None = None) -> None:
         self.root = str(root)
+        me = f"{root}/{os.getpid()}"
+        if lists is None:
+            lists = os.path.exists(f"{me}/task/{os.getpid()}/children") or not os.path.exists(me)
+        self._lists = lists
+        self._reuse_s = reuse_s
+        self._kin: tuple[float, dict[int, list[int]]] = (-1e9, {})
 
     def read(self, name: str) -> bytes | None:
         """All of a small file below the root, None when it (or its process) is not there."""
@@ -177,6 +188,8 @@ class Proc:
 
     def children(self, pid: int, threads: int = 0) -> list[int]:
         """The children of all threads of a process; `threads` (from `Stat`) saves a look when it is 1."""
+        if not self._lists:
+            return self._by_parent().get(pid, [])
         if threads == 1:
             tids = [str(pid)]
         else:
@@ -191,18 +204,28 @@ class Proc:
                 found.extend(map(int, text.split()))
         return found
 
+    def _by_parent(self) -> dict[int, list[int]]:
+        """All processes of the machine by their parents."""
+        now = time.monotonic()
+        at, kin = self._kin
+        if now - at >= self._reuse_s:
+            kin = {}
+            for stat in self.everyone().values():
+                kin.setdefault(stat.parent, []).append(stat.pid)
+            self._kin = (now, kin)
+        return kin
+
     def tree(self, roots: Iterable[int]) -> dict[int, Stat]:
         """The roots that live and all their descendants, parents before children, zombies included."""
         found: dict[int, Stat] = {}
         waiting = list(roots)
+        kin = None if self._lists else self._by_parent()
         for pid in waiting:
-            if pid in found:
-                continue
-            stat = self.stat(pid)
+            stat = None if pid in found else self.stat(pid)
             if stat is not None:
                 found[pid] = stat
                 if stat.alive:
-                    waiting.extend(self.children(pid, stat.threads))
+                    waiting += self.children(pid, stat.threads) if kin is None else kin.get(pid, [])
         return found
 
     def everyone(self) -> dict[int, Stat]:

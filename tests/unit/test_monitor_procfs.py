@@ -34,6 +34,9 @@ def test_a_recorded_tree_is_walked_from_its_root_and_zombies_have_no_children(tm
     proc = Proc(tmp_path)
     assert list(proc.tree([7])) == [7, 8, 9, 10]
     assert not proc.tree([7])[9].alive
+    for pid in (7, 8, 9):
+        (tmp_path / str(pid) / "task" / str(pid) / "children").unlink()
+    assert list(Proc(tmp_path, lists=False).tree([7])) == [7, 8, 9, 10]
     assert sorted(proc.pids()) == [7, 8, 9, 10, 11]
 
 
