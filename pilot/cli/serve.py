@@ -45,6 +45,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--sent-limit", default=1800.0, show_default=True, help="Silence of a dispatched job until it fails, s.")
 @click.option("--heartbeat-limit", default=7200.0, show_default=True, help="Silence of a running job until it fails.")
 @click.option("--adder-delay", default=0.0, show_default=True, help="Wait in holding before a report is judged, s.")
+@click.option("--end-with-stdin", is_flag=True, help="End when stdin closes: for programs that start a server.")
 @click.option("--faults", default="[]", help="Fault rules as JSON, or @FILE; see docs/server.md.")
 def command(**given: Any) -> None:
     """Serve jobs to pilots until SIGTERM or SIGINT.

@@ -32,12 +32,13 @@ def running_server(
     Raises `RuntimeError` if the server does not start.
     """
     command = own_command("serve", "--host", "127.0.0.1", "--port", str(port), "--db", str(db), "--dialect", dialect)
-    command += options
+    # The server reads its stdin, and so it ends with this process even after a kill -9.
+    command += ["--end-with-stdin", *options]
     with contextlib.ExitStack() as stack:
         stderr = stack.enter_context(log.open("ab")) if log else None
         process = stack.enter_context(
             subprocess.Popen(
-                command, env=own_environment(), stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL
+                command, env=own_environment(), stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.PIPE
             )
         )
         stack.callback(_end, process)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -29,13 +31,14 @@ _BACKLOG = 2048
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How to serve: port 0 takes a free one."""
+    """How to serve: port 0 takes a free one; `end_with_stdin` ends when whoever holds the other end is gone."""
 
     db: Path
     host: str = "127.0.0.1"
     port: int = 0
     dialect: str = "both"
     durable: bool = False
+    end_with_stdin: bool = False
     limits: Limits = Limits()
     faults: tuple[Rule, ...] = ()
     cache: Path | None = None
@@ -115,6 +118,8 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
+    if options.end_with_stdin:
+        loop.add_reader(sys.stdin.fileno(), _read_on, ending)
     server = JobServer(store, time.time, options.limits, options.credentials)
     watching = asyncio.create_task(watch(server))
     config = _config(options, server, Faults(options.faults, ending))
@@ -125,6 +130,12 @@ async def _serve(
     await serving
     watching.cancel()
     store.close()
+
+
+def _read_on(ending: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        ending.set()
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
 
 
 def _config(options: Options, server: JobServer, faults: Faults) -> uvicorn.Config:

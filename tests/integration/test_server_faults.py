@@ -189,3 +189,10 @@ def test_a_foreign_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "jobs.db").write_text("not a database, but long enough to be taken for one? " * 100)
     with pytest.raises(RuntimeError, match="exit code 2"), running_server(tmp_path / "jobs.db"):
         pass
+
+
+def test_a_server_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
+    with running_server(tmp_path / "jobs.db") as running:
+        assert running.process.stdin is not None
+        running.process.stdin.close()  # what the kernel does for a program that is killed
+        assert running.process.wait(5) == 0
