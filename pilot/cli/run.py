@@ -56,7 +56,7 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
         raise click.UsageError(f"{files[0]}: files are for --source local, the source is {settings.source!r}")
     if settings.source == "panda" and not settings.url:
         raise click.UsageError("--url is missing: the base URL of the job server (or --source local FILE)")
-    redactor = Redactor(_own_secrets(settings))
+    redactor = Redactor()
     log.to_stderr(log_level, redactor)
     for note in ctx.meta["pilot.notes"]:
         logging.getLogger("pilot").info("%s", note)
@@ -70,16 +70,8 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
         return _run(settings, workdir, files, redactor)
 
 
-def _own_secrets(settings: Settings) -> list[str]:
-    """What the pilot itself holds: its token, and the private key in its proxy."""
-    found = []
-    for path in filter(None, (settings.token_file, settings.proxy)):
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            found.append(Path(path).read_text())
-    return found
-
-
 def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: Redactor) -> int:
+    from pilot.cli.credentials import Look, with_credentials
     from pilot.cli.here import look_around, time_left
     from pilot.cli.queue import queue_of
     from pilot.core.staging import StagingSettings
@@ -100,6 +92,11 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     queue_for, site_for, label = queue_of(settings, workdir, os.environ)
     settings = replace(settings, label=label) if label else settings
     here = look_around(settings, workdir, os.environ)
+    look: Look | None = None
+    if settings.source == "panda":
+        settings, look = with_credentials(
+            settings, workdir, os.environ, redactor, lambda own: _panda_settings(own, here.node)
+        )
     try:
         slots = slots_for(settings.slots, here.room)
         limits = parse_limits(settings.limits)
@@ -123,6 +120,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         site_for=site_for,
         own_limits=limits,
         redactor=redactor,
+        look_at_credentials=look,
         boxes=Boxes(_runtime, settings.container, settings.container_image),
         monitor=monitor,
         base_env=dict(os.environ),

@@ -26,7 +26,7 @@ from pilot.core.errors import (
     Sigusr1,
     Sigxcpu,
 )
-from pilot.core.exitcodes import ExitCode, exit_code_of_signal
+from pilot.core.exitcodes import ExitCode, exit_code_of, exit_code_of_signal
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Phase
 from pilot.engine import recovery
@@ -93,6 +93,22 @@ class Agent:
             case LimitBroken(key=key, failure=failure):
                 if run := self.runner.active.get(key):
                     self.runner.stop(run, failure)
+
+    def _look_at_credentials(self) -> None:
+        """Have them renewed in time; with one that has ended no more jobs are asked for."""
+        look = self.means.look_at_credentials
+        if look is None:
+            return
+
+        def looked(found: tuple[float, Failure | None] | None, error: PilotError | None) -> None:
+            next_s, failure = found or (60.0, error.failure() if error else None)
+            if failure is not None:
+                _log.error("%s: no more jobs are asked for", failure.message)
+                self._source_finished = True
+                self._exit_code = self._exit_code or exit_code_of(failure.code)
+            self.means.loop.after(next_s, self._look_at_credentials)
+
+        self.means.staging.submit(look, lambda found, error: self.means.loop.post(lambda: looked(found, error)))
 
     # an earlier pilot's jobs
 

@@ -10,9 +10,8 @@ import msgspec
 from pilot.core.job import JobDefinition
 from pilot.core.limits import Limits
 from pilot.core.queue import QueueData
+from pilot.core.resources import memory_limit_mb
 
-#: MB per core by the ending of the resource type, where the server tells none (protocol.md section 9).
-_PER_CORE_MB = {"": 2000, "LOMEM": 1000, "HIMEM": 3000}
 _LOOPING_S, _STDOUT_MB, _OUTPUT_MB, _DISK_FREE_MB = 7200, 2048, 500_000, 1024
 
 
@@ -22,7 +21,13 @@ def limits_of(definition: JobDefinition, queue: QueueData, disk_total_mb: int, o
     The free disk that must stay is 1 GB, on small file systems a twentieth of them.
     """
     limits = Limits(
-        memory_mb=memory_limit_mb(definition, queue),
+        memory_mb=memory_limit_mb(
+            definition.resource_type,
+            max(1, definition.cores),
+            definition.memory_mb,
+            queue.max_memory_mb,
+            queue.cores,
+        ),
         memory_grace=queue.memory_factor,
         wall_s=queue.wall_limit_s(definition.max_wall_s),
         workdir_mb=queue.max_workdir_mb,
@@ -34,21 +39,6 @@ def limits_of(definition: JobDefinition, queue: QueueData, disk_total_mb: int, o
     )
     given = {name: value for name, value in msgspec.structs.asdict(own or Limits()).items() if _is_set(name, value)}
     return msgspec.structs.replace(limits, **given)
-
-
-def memory_limit_mb(definition: JobDefinition, queue: QueueData) -> int:
-    """The memory limit before any grace, in MB; 0 for none.
-
-    By resource type per core; `VHIMEM` jobs by the queue's own limit. A job that asks for more gets what it asks for.
-    """
-    kind, cores = definition.resource_type, max(1, definition.cores)
-    limit = 0
-    if kind.endswith("VHIMEM"):
-        share = queue.max_memory_mb if kind.startswith("MCORE") else queue.max_memory_mb // max(1, queue.cores) * cores
-        limit = share
-    elif kind:
-        limit = _PER_CORE_MB.get(kind.partition("_")[2], 4001) * cores
-    return max(limit, definition.memory_mb)
 
 
 def parse_limits(text: str) -> Limits:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from pilot.core.errors import Failure
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Job
@@ -49,6 +50,7 @@ class Place(msgspec.Struct, frozen=True):
 class Means:
     """One of each, shared by all jobs. `base_env` is the pilot's own environment, `token` marks what it starts.
 
+    `look_at_credentials` renews what is due; it tells after how many seconds to look again, and what is wrong.
     `queue_for` and `site_for` tell the queue data and its storages as a job's overlay would have them.
     """
 
@@ -68,6 +70,7 @@ class Means:
     own_limits: Limits
     boxes: Boxes
     redactor: Redactor
+    look_at_credentials: Callable[[], tuple[float, Failure | None]] | None = None
     pilot: int = 0
     staging: Worker = field(init=False)
 
