@@ -226,6 +226,11 @@ class Store:
         marks = ", ".join("?" * len(values))
         self._write(f"INSERT OR REPLACE INTO samples (key, {columns}) VALUES (?, {marks})", (key, *values))
 
+    def memory_series(self, key: str) -> tuple[list[float], list[float]]:
+        """The times (epoch s) and PSS + swap (kB) of a payload's samples."""
+        rows = self._db.execute("SELECT at, pss_kb + swap_kb FROM samples WHERE key = ? ORDER BY at", (key,)).fetchall()
+        return [row[0] for row in rows], [float(row[1]) for row in rows]
+
     # messages
 
     def put_message(self, update: JobUpdate, in_flight: Iterable[int] = ()) -> int:

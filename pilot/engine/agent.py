@@ -75,11 +75,14 @@ class Agent:
         loop.signals(_SIGNALS, self._signalled)
         self._ends_in(self.settings.lifetime, f"the pilot's lifetime of {self.settings.lifetime} s is over")
         self._mind_batch_end()
+        self._tell_worker("started")
+        self._look_at_credentials()
         self.means.monitor.start()
         self._recover()
         loop.run()
+        self._tell_worker("finished")
         self._acquirer.close()
-        self.runner.reporter.close(0.2)
+        self.runner.reporter.close(2.0)
         self.means.staging.close(0.5)
         self.means.monitor.close()
         return self._exit_code
@@ -109,6 +112,11 @@ class Agent:
             self.means.loop.after(next_s, self._look_at_credentials)
 
         self.means.staging.submit(look, lambda found, error: self.means.loop.post(lambda: looked(found, error)))
+
+    def _tell_worker(self, word: str) -> None:
+        if self.settings.worker_updates:
+            node, gpus = self.means.here.maps() if word == "started" else (None, [])
+            self.runner.reporter.tell_worker(word, node, gpus)
 
     # an earlier pilot's jobs
 

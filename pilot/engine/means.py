@@ -24,7 +24,7 @@ from pilot.engine.monitor import Monitor
 from pilot.lib.cancel import Cancel
 from pilot.lib.log import JobLog
 from pilot.lib.loop import Loop, Timer
-from pilot.lib.node import NodeFacts
+from pilot.lib.node import NodeFacts, worker_node, worker_node_gpus
 from pilot.lib.process import Child
 from pilot.lib.redact import Redactor
 from pilot.lib.worker import Worker
@@ -44,6 +44,13 @@ class Place(msgspec.Struct, frozen=True):
     ends_at: float | None = None
     hs06: float | None = None
     ask_time_left: Callable[[], int | None] | None = None
+
+    def maps(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The `worker_node` map and the `worker_node_gpus` maps of protocol.md 1.7."""
+        node = self.node
+        return worker_node(self.facts, node.site, node.host, node.queue), worker_node_gpus(
+            self.facts, node.site, node.host
+        )
 
 
 @dataclass

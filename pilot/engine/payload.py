@@ -15,6 +15,7 @@ from pilot.core.errors import Failure, NoLocalSpace, PayloadExecutionException, 
 from pilot.core.facts import Facts
 from pilot.core.job import Exit
 from pilot.core.limits import Limits
+from pilot.core.series import memory_leak
 from pilot.engine import records
 from pilot.engine.bounds import limits_of
 from pilot.engine.means import Means, Run
@@ -130,6 +131,7 @@ class Finish:
             usage=usage,
             events=records.events_of(report) if report else None,
             payload_error=records.payload_error_of(report, complaint),
+            metrics={**run.facts.metrics, **self._metrics()},
         )
         run.log.info(f"payload ended with {_words(exit)} after {usage.wall_s:.1f} s, {usage.cpu_s:.1f} s of CPU")
         words = tail(run.directory / "payload.stderr", _WORDS_BYTES) or tail(run.directory / "payload.stdout", 512)
@@ -140,6 +142,19 @@ class Finish:
         if failure is None and usage.oom_kills:
             failure = PayloadOutOfMemory(f"the kernel ended {usage.oom_kills} of its processes").failure()
         return failure, facts
+
+    def _metrics(self) -> dict[str, str]:
+        """What the memory's time series and the machine's features add to jobMetrics."""
+        found: dict[str, str] = {}
+        hs06 = self._means.here.hs06
+        if hs06:
+            found["hs06"] = f"{hs06:.1f}"
+        times, memory_kb = self._means.store.memory_series(self._run.key)
+        if (leak := memory_leak(times, memory_kb)) is not None:
+            found["leak"] = f"{leak.slope_kb_s:.2f}"
+            found["chi2"] = f"{leak.chi2:.2f}"
+            found["intersect"] = f"{leak.intersect_kb:.2f}"
+        return found
 
 
 def _surroundings(means: Means, run: Run) -> Surroundings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from pilot.core.errors import CommunicationFailure, PilotError
 from pilot.core.update import Answer, JobUpdate
@@ -54,6 +55,15 @@ class Reporter:
             self._loop.post(lambda: self._heard(batch, answers, error))
 
         self._worker.submit(lambda: self._source.report(updates), done)
+
+    def tell_worker(self, word: str, node: dict[str, Any] | None, gpus: Sequence[dict[str, Any]]) -> None:
+        """Tell of this pilot as a worker; nothing depends on whether it was heard."""
+
+        def done(result: None, error: PilotError | None) -> None:
+            if error is not None:
+                _log.warning("the server was not told that the worker %s: %s", word, error)
+
+        self._worker.submit(lambda: self._source.worker(word, node, gpus), done)
 
     def hasten(self) -> None:
         """Try at once, whatever the wait was going to be."""

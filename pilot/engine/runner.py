@@ -321,7 +321,7 @@ class Runner:
         self._heartbeat_later(run)
 
     def _update(self, run: Run, job: Job, facts: Facts) -> JobUpdate:
-        metadata = records.read_json_object(run.directory / "jobReport.json") if job.phase is Phase.REPORTING else None
+        metadata = self._metadata(run) if job.phase is Phase.REPORTING else None
         stdout, run.stdout = run.stdout, ""
         if not stdout and facts.debug and job.phase is Phase.RUNNING:
             stdout = steering.debug_text(run)
@@ -332,6 +332,12 @@ class Runner:
             brief = msgspec.structs.replace(update, metadata=None)
             write_atomically(run.directory / "heartbeat.json", msgspec.json.encode(brief).decode() + "\n")
         return update
+
+    def _metadata(self, run: Run) -> dict[str, Any]:
+        """The payload's job report, and the node it ran on."""
+        node, gpus = self.means.here.maps()
+        report = records.read_json_object(run.directory / "jobReport.json") or {}
+        return {**report, "worker_node": node, **({"worker_node_gpus": gpus} if gpus else {})}
 
     # room
 

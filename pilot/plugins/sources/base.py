@@ -53,5 +53,11 @@ class Source(Protocol):
     def status(self, job_ids: Sequence[int]) -> dict[int, str]:
         """The server's word on each job (`running`, `finished`, ...; unknown jobs are absent)."""
 
+    def worker(self, word: str, node: dict[str, Any] | None, gpus: Sequence[dict[str, Any]]) -> None:
+        """Tell that this pilot has `started` or `finished`, and what node it has (protocol.md 1.7).
+
+        Called from the thread of `report`. Sources without workers do nothing.
+        """
+
     def close(self) -> None:
         """Let go of connections and files; safe to call twice."""

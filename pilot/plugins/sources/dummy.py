@@ -73,6 +73,9 @@ class DummySource:
         words |= {update.job_id: str(update.state) for update in self.final.values()}
         return {number: words[number] for number in job_ids if number in words}
 
+    def worker(self, word: str, node: dict[str, Any] | None, gpus: Sequence[dict[str, Any]]) -> None:
+        """There is nobody to be told."""
+
     def close(self) -> None:
         """Remember that it was closed."""
         self.closed = True

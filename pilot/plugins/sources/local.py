@@ -53,6 +53,9 @@ class LocalSource:
         """The last word that was told of each job by this pilot."""
         return {number: self._words[number] for number in job_ids if number in self._words}
 
+    def worker(self, word: str, node: dict[str, Any] | None, gpus: Sequence[dict[str, Any]]) -> None:
+        """There is nobody to be told."""
+
     def close(self) -> None:
         """Nothing is held."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pilot.core.errors import RequestRefused
 from pilot.core.update import Answer, JobUpdate
 from pilot.plugins.sources.base import Acquired, Capacity
 from pilot.plugins.sources.panda_server import PandaServer, Tongue
 from pilot.plugins.sources.panda_settings import PandaSettings
+from pilot.plugins.sources.panda_worker import PandaWorker
 
 if TYPE_CHECKING:
     from pilot.plugins.sources.panda_events import PandaEvents
@@ -75,6 +76,19 @@ class PandaSource:
             return {}
         dialect = self._tell.dialect
         return dialect.read_status(self._tell.call(dialect.status(job_ids)), job_ids)
+
+    def worker(self, word: str, node: dict[str, Any] | None, gpus: Sequence[dict[str, Any]]) -> None:
+        """Tell of the worker, if Harvester gave it a number, and of its node where the dialect has words for it."""
+        teller = PandaWorker(self.settings, self.tongue)
+        try:
+            if word == "started":
+                teller.started()
+            else:
+                teller.finished()
+            if node is not None:
+                teller.node(node, gpus)
+        finally:
+            teller.close()
 
     def close(self) -> None:
         """Let go of both connections."""
