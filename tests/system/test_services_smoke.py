@@ -4,6 +4,7 @@ import json
 import os
 import ssl
 import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -193,3 +194,70 @@ def test_podman_runs_the_test_image_without_root(podman: dict[str, Any]) -> None
         podman["image"],
     )
     assert run(*rootless["prefix"], *words, "cat", "/srv/job/input") == "data of the user"
+
+
+def test_slurm_runs_a_job_and_tells_its_exit_code(slurm: dict[str, Any], tmp_path: Path) -> None:
+    script = tmp_path / "job.sh"
+    script.write_text("#!/bin/sh\necho ran on $SLURMD_NODENAME\nexit 3\n")
+    run("sbatch", "--wait", f"--output={tmp_path}/out", script, env=slurm["env"], rc=3)
+    assert (tmp_path / "out").read_text().strip() in [f"ran on {node}" for node in slurm["nodes"]]
+    everywhere = run("srun", "--nodes=3", "--ntasks=3", "sh", "-c", "echo $SLURMD_NODENAME", env=slurm["env"])
+    assert sorted(everywhere.split()) == slurm["nodes"]
+
+
+def test_gridftp_takes_a_file_from_its_own_client_and_gfal2_reads_it(
+    gridftp: dict[str, Any], gfal: dict[str, Any], source: Path, tmp_path: Path
+) -> None:
+    url = f"{gridftp['url']}/smoke.dat"
+    run("globus-url-copy", source.as_uri(), url, env=gridftp["env"])
+    script = (
+        "import gfal2, sys; context = gfal2.creat_context();"
+        "context.filecopy(sys.argv[1], sys.argv[2]); print(context.checksum(sys.argv[1], 'adler32'))"
+    )
+    told = run(sys.executable, "-c", script, url, (tmp_path / "back").as_uri(), env={**gridftp["env"], **gfal["env"]})
+    assert told.strip() == ADLER32
+    assert (tmp_path / "back").read_bytes() == CONTENT
+
+
+def test_gridftp_refuses_whoever_has_no_proxy(gridftp: dict[str, Any], source: Path, tmp_path: Path) -> None:
+    nobody = {**gridftp["env"], "X509_USER_PROXY": str(tmp_path / "none")}
+    run("globus-url-copy", source.as_uri(), f"{gridftp['url']}/refused.dat", env=nobody, rc=1)
+    assert not (Path(gridftp["folder"]) / "refused.dat").exists()
+
+
+RUCIO_ROUND_TRIP = """
+import pathlib, sys
+from rucio.client.downloadclient import DownloadClient
+from rucio.client.uploadclient import UploadClient
+source, scope, *rses = sys.argv[1:]
+for rse in rses:
+    item = {"path": source, "rse": rse, "did_scope": scope, "did_name": f"smoke.{rse}"}
+    UploadClient().upload([item])
+    got = DownloadClient().download_dids([{"did": f"{scope}:smoke.{rse}", "base_dir": rse, "no_subdir": True}])
+    same = pathlib.Path(rse, f"smoke.{rse}").read_bytes() == pathlib.Path(source).read_bytes()
+    print(rse, got[0]["clientState"].name, same)
+"""
+
+
+def test_rucio_takes_and_gives_back_a_file_at_each_storage_element(
+    rucio: dict[str, Any], source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = run(rucio["python"], "-c", RUCIO_ROUND_TRIP, source, rucio["scope"], *rucio["rses"], env=rucio["env"])
+    assert told.splitlines() == [f"{rse} DONE True" for rse in rucio["rses"]]
+    for rse in rucio["rses"].values():
+        (stored,) = (path for path in Path(rse["folder"]).rglob("smoke.*") if path.is_file())
+        assert stored.read_bytes() == CONTENT
+
+
+def test_pegasus_transfer_copies_one_file(pegasus: dict[str, Any], source: Path, tmp_path: Path) -> None:
+    transfer = {
+        "type": "transfer",
+        "id": 1,
+        "lfn": "smoke",
+        "src_urls": [{"site_label": "local", "url": source.as_uri()}],
+        "dest_urls": [{"site_label": "local", "url": (tmp_path / "made" / "copy").as_uri()}],
+    }
+    (tmp_path / "transfers.json").write_text(json.dumps([transfer]))
+    run(*pegasus["transfer"], f"--file={tmp_path}/transfers.json")
+    assert (tmp_path / "made" / "copy").read_bytes() == CONTENT

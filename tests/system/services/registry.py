@@ -10,4 +10,9 @@ SERVICES = {
     "rootfs": "rootfs",
     "dockerd": "dockerd",
     "podman": "podman",
+    "slurm": "slurm",
+    "gridftp": "gridftp",
+    "gfal": "gfal",
+    "rucio": "rucio",
+    "pegasus": "pegasus",
 }

