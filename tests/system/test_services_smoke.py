@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests.system.services import process
+from tests.system.services.ground import ServiceFailed
 from tests.system.services.tokens import minted
+from tests.system.services.uml import run as run_guest
 
 CONTENT = b"some bytes that travel\n" * 4096
 ADLER32 = f"{zlib.adler32(CONTENT):08x}"
@@ -163,6 +166,10 @@ def test_rclone_serves_s3_and_refuses_a_wrong_key(s3: dict[str, Any], source: Pa
     round_trip_by_s3(s3, source, tmp_path / "back")
 
 
+def test_swift_serves_s3_and_refuses_a_wrong_key(swift_s3: dict[str, Any], source: Path, tmp_path: Path) -> None:
+    round_trip_by_s3(swift_s3, source, tmp_path / "back")
+
+
 def test_the_root_file_system_runs_python_with_the_whole_library(rootfs: dict[str, Any]) -> None:
     told = run(
         "chroot", rootfs["folder"], "/usr/bin/python3", "-c", "import sqlite3, ssl, sys; print(sys.version_info[:2])"
@@ -261,3 +268,35 @@ def test_pegasus_transfer_copies_one_file(pegasus: dict[str, Any], source: Path,
     (tmp_path / "transfers.json").write_text(json.dumps([transfer]))
     run(*pegasus["transfer"], f"--file={tmp_path}/transfers.json")
     assert (tmp_path / "made" / "copy").read_bytes() == CONTENT
+
+
+GUEST_SCRIPT = """
+mkdir /sys/fs/cgroup/job
+echo 64M > /sys/fs/cgroup/job/memory.max
+sh -c 'echo $$ > /sys/fs/cgroup/job/cgroup.procs; exec python3 -c "x = bytearray(30 << 20)"' && echo small: fine
+sh -c 'echo $$ > /sys/fs/cgroup/job/cgroup.procs; exec python3 -c "x = bytearray(200 << 20)"' || echo large: $?
+cat /sys/fs/cgroup/job/memory.peak
+grep '^oom_kill ' /sys/fs/cgroup/job/memory.events
+test -d /srv/repository/pilot && exit 5
+"""
+
+
+def test_a_guest_kernel_enforces_and_counts_memory_by_cgroup_v2(uml: dict[str, Any]) -> None:
+    done = run_guest(uml, GUEST_SCRIPT)
+    assert done.returncode == 5, done.stdout
+    small, large, peak, killed = (line for line in done.stdout.splitlines() if line != "Killed")
+    assert (small, large, killed) == ("small: fine", "large: 137", "oom_kill 1")
+    assert 30 << 20 < int(peak) <= 64 << 20
+
+
+def test_a_guest_that_hangs_is_ended(uml: dict[str, Any]) -> None:
+    with pytest.raises(ServiceFailed, match="did not end"):
+        run_guest(uml, "sleep 1000", within_s=3)
+    (hung,) = (folder for folder in Path(uml["folder"]).iterdir() if "sleep 1000" in (folder / "script").read_text())
+    assert not process.leaders(hung)
+
+
+def test_the_browser_runs_a_page_s_script(browser: dict[str, Any], tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<p id=here></p><script>here.textContent = 6 * 7</script>")
+    assert '<p id="here">42</p>' in run(*browser["command"], "--dump-dom", page.as_uri())

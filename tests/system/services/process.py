@@ -93,6 +93,20 @@ def alive(process: Process) -> bool:
     return (now := _look(process.pid)) is not None and now.birth == process.birth
 
 
+def ended(process: Process, within_s: float) -> bool:
+    """Waits for the end of a process; False if it still runs after that time."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        if alive(process):
+            select.select([fd], [], [], max(0.0, within_s))
+    finally:
+        os.close(fd)
+    return not alive(process)
+
+
 def leaders(folder: Path) -> list[Process]:
     """The processes written down for this service which still run."""
     found = []
@@ -116,7 +130,7 @@ def end(folder: Path, grace_s: float = GRACE_S) -> None:
         _signal(process, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     for process in first:
-        _wait(process, deadline)
+        ended(process, deadline - time.monotonic())
     deadline = time.monotonic() + GRACE_S
     while left := [process for process in {*kin, *_kin(folder, [])} if alive(process)]:
         if time.monotonic() > deadline:
@@ -125,7 +139,7 @@ def end(folder: Path, grace_s: float = GRACE_S) -> None:
         for process in left:
             _signal(process, signal.SIGKILL)
         for process in left:
-            _wait(process, time.monotonic() + 1)
+            ended(process, 1)
     (folder / "pids.json").unlink(missing_ok=True)
 
 
@@ -157,8 +171,8 @@ def _marked(pid: int, folder: Path) -> bool:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
-    own = f"CONTAINERS_CONF={folder}/".encode()
-    return f"{MARK}={folder}".encode() in variables or any(variable.startswith(own) for variable in variables)
+    own = (f"{MARK}={folder}/".encode(), f"CONTAINERS_CONF={folder}/".encode())
+    return any(variable + b"/" == own[0] or variable.startswith(own) for variable in variables)
 
 
 def _look(pid: int) -> Process | None:
@@ -195,16 +209,3 @@ def _signal(process: Process, number: signal.Signals) -> None:
         pass
     finally:
         os.close(fd)
-
-
-def _wait(process: Process, deadline: float) -> None:
-    try:
-        fd = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return
-    try:
-        if alive(process):
-            select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
-    finally:
-        os.close(fd)
-    alive(process)

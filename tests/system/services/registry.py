@@ -15,4 +15,7 @@ SERVICES = {
     "gfal": "gfal",
     "rucio": "rucio",
     "pegasus": "pegasus",
+    "swift_s3": "swift_s3",
+    "uml": "uml",
+    "browser": "browser",
 }
