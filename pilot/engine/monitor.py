@@ -31,6 +31,11 @@ STACKS_NAME = "stacks.txt"
 _LOOPING = 1150
 #: After one payload was ended for a full disk, the others get this long before the next one is.
 _DISK_PAUSE_S = 15.0
+#: How often the summary of a living payload is written anew.
+_SUMMARY_S = 60.0
+#: The share of a core that looks may take (page walks have a budget of their own), and the longest time between two.
+_SHARE = 0.002
+_LONGEST_S = 10.0
 
 
 class Sampled(msgspec.Struct, frozen=True):
@@ -50,8 +55,8 @@ class LimitBroken(msgspec.Struct, frozen=True):
 class Monitor:
     """The sampler. `post` must take messages from any thread and return at once.
 
-    `interval_s` is the time between two looks, `record_s` that between two lines of the files and two `Sampled`
-    messages. All methods may be called from any thread.
+    `interval_s` is the time between two looks (longer when so much runs that looking gets dear), `record_s` that
+    between two lines of the files and two `Sampled` messages. All methods may be called from any thread.
     """
 
     def __init__(
@@ -64,10 +69,13 @@ class Monitor:
     ) -> None:
         self._post = post
         self._interval_s = interval_s
+        self._between_s = interval_s
+        self._round_s = 0.0
         self._record_s = record_s
         self._proc = Proc(proc_root, reuse_s=0.2)
         self._hardware = hardware(self._proc)
         self._budget = Budget()
+        self._walks = Budget(share=0.001, burst_s=0.05)
         self._watches: dict[str, Watch] = {}
         self._orphan_keys: dict[tuple[int, int], str] = {}
         self._disk_judged_at: dict[int, float] = {}
@@ -94,7 +102,7 @@ class Monitor:
         `outputs` names the output files, relative to `workdir`, that `output_mb` limits.
         """
         family = Family(child, self._proc, self._budget, files_every_s=0.0 if limits.open_files else 10.0)
-        watch = Watch(key, family, Files(workdir, self._hardware), Disk(workdir, outputs), limits)
+        watch = Watch(key, family, Files(workdir, self._hardware), Disk(workdir, outputs, self._walks), limits)
         with self._wake:
             self._watches[key] = watch
             self._wake.notify_all()
@@ -133,19 +141,27 @@ class Monitor:
                     soonest = min((w.next_look for w in self._watches.values()), default=None)
                     self._wake.wait(None if soonest is None else max(0.0, soonest - now))
                     continue
+            begun = time.thread_time() - self._budget.spent_s
             orphans = self._orphans()
             for watch in due:
                 with watch.lock:
                     if self._watches.get(watch.key) is watch:
                         self._look(watch, orphans.get(watch.key, []))
             self._judge_disks(due)
+            self._stretch(time.thread_time() - self._budget.spent_s - begun, len(due))
+
+    def _stretch(self, cost_s: float, looks: int) -> None:
+        """Look less often at very many processes, so that looking stays cheap."""
+        round_s = cost_s / looks * len(self._watches)
+        self._round_s = 0.7 * self._round_s + 0.3 * round_s if self._round_s else round_s
+        self._between_s = max(self._interval_s, min(_LONGEST_S, self._round_s / _SHARE))
 
     def _look(self, watch: Watch, orphans: list[int]) -> None:
         newest = watch.look(orphans)
-        watch.plan(self._interval_s)
+        watch.plan(self._between_s)
         if watch.record_due(self._record_s):
             watch.files.add(newest)
-            watch.files.sum_up(watch.tally.usage())
+            watch.files.sum_up(watch.tally.usage(), at_most_every_s=_SUMMARY_S)
             self._post(Sampled(watch.key, newest))
         failure = None if watch.told else watch.judged()
         if failure is not None:

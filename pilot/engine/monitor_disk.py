@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pilot.core.limits import DiskLook
+from pilot.engine.monitor_tree import Budget
 
 #: Written by the pilot itself: no sign of life of the payload.
 _PILOTS_OWN = re.compile(r"memory_monitor_|pilot\.log|pilot_heartbeat|heartbeat\.json|job\.json|stacks\.txt")
@@ -20,16 +21,18 @@ _ELF_CORE = 4
 class Disk:
     """The disk use of one payload. `look` costs a few system calls; a walk of the directory goes on in small slices.
 
-    A walk that took long is repeated rarely: walking takes about one part in 500 of one core.
+    A walk that took long is repeated rarely: walking takes about one part in 500 of one core, and all walks of a
+    pilot together no more than their common `budget`.
     """
 
-    def __init__(self, workdir: Path, outputs: Sequence[str] = ()) -> None:
+    def __init__(self, workdir: Path, outputs: Sequence[str] = (), budget: Budget | None = None) -> None:
         self.workdir = workdir
         self.size = 0
         self.core_dumps: tuple[str, ...] = ()
         self.changed_at = time.time()
         self.file_system = _file_system(workdir)
         self._outputs = tuple(outputs)
+        self._budget = budget or Budget(share=1.0)
         self._walk: Iterator[None] | None = None
         self._next_walk = 0.0
         self._spent_s = 0.0
@@ -51,23 +54,24 @@ class Disk:
         """One more walk after the payload's end, as far as it goes in the time given."""
         self._walk = None
         self._next_walk = 0.0
+        self._budget = Budget(share=1.0)
         self._step(time.monotonic(), slice_s)
 
     def _step(self, now: float, slice_s: float) -> None:
         """Go on with the walk, or begin one when its time has come."""
         if self._walk is None:
-            if now < self._next_walk:
+            if now < self._next_walk or not self._budget.open:
                 return
             self._walk = self._survey()
             self._spent_s = 0.0
         begun = time.monotonic()
-        for _ in self._walk:
-            if time.monotonic() - begun > slice_s:
-                self._spent_s += time.monotonic() - begun
-                return
-        self._spent_s += time.monotonic() - begun
-        self._walk = None
-        self._next_walk = now + min(300.0, max(2.0, 500 * self._spent_s))
+        done = all(time.monotonic() - begun <= slice_s for _ in self._walk)
+        took_s = time.monotonic() - begun
+        self._spent_s += took_s
+        self._budget.spend(took_s)
+        if done:
+            self._walk = None
+            self._next_walk = now + min(300.0, max(2.0, 500 * self._spent_s))
 
     def _survey(self) -> Iterator[None]:
         """Walk the directory, giving way after every file; a file with several names counts once."""

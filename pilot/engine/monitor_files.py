@@ -85,6 +85,7 @@ class Files:
         self._summary = directory / SUMMARY_NAME
         self._hardware = hardware
         self._begun = False
+        self._summed_up_s = 0.0
 
     def add(self, sample: Sample) -> None:
         """Write one more line (and the first line before it)."""
@@ -95,8 +96,14 @@ class Files:
         except OSError:
             pass
 
-    def sum_up(self, usage: Usage) -> None:
-        """Write the summary; a reader sees the old one or the new one, never half of it."""
+    def sum_up(self, usage: Usage, *, at_most_every_s: float = 0.0) -> None:
+        """Write the summary; a reader sees the old one or the new one, never half of it.
+
+        With `at_most_every_s` it is left for later when it was written, or the payload began, less than that ago.
+        """
+        if at_most_every_s and usage.wall_s - self._summed_up_s < at_most_every_s:
+            return
+        self._summed_up_s = usage.wall_s
         new = self._summary.with_name(SUMMARY_NAME + ".new")
         try:
             new.write_bytes(summary(usage, self._hardware))

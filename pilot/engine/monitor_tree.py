@@ -25,6 +25,7 @@ class Budget:
         self._share = share
         self._burst_s = burst_s
         self._left_s = burst_s
+        self.spent_s = 0.0
         self._at = time.monotonic()
 
     @property
@@ -38,6 +39,7 @@ class Budget:
     def spend(self, seconds: float) -> None:
         """Note what a walk has cost."""
         self._left_s -= seconds
+        self.spent_s += seconds
 
 
 class Member:

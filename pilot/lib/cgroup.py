@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -114,13 +114,18 @@ def attach(identity: str) -> Group | None:
     return V1Group(directories)
 
 
-def text(path: Path) -> str:
+def text(path: Path | str) -> str:
     """A control file's content, empty if it is not there."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            return (file.read(65536) or b"").decode()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        return os.read(fd, 65536).decode()
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
 
 
 def put(path: Path, value: str) -> bool:
@@ -139,14 +144,12 @@ def number(content: str) -> int:
     return int(content) if content.isdecimal() else 0
 
 
-def pairs(content: str) -> Mapping[str, int]:
-    """The `name value` lines of a control file."""
-    found = {}
-    for line in content.splitlines():
-        name, _, value = line.partition(" ")
-        if value.isdecimal():
-            found[name] = int(value)
-    return found
+def field(content: str, name: str) -> int:
+    """The value of one `name value` line of a control file; 0 if there is no such line."""
+    at = 0 if content.startswith(name + " ") else content.find(f"\n{name} ") + 1
+    if at == 0 and not content.startswith(name + " "):
+        return 0
+    return number(content[at + len(name) + 1 :].partition("\n")[0])
 
 
 def stalled_s(content: str) -> float:

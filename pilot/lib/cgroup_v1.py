@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pilot.lib.cgroup import Bounds, Group, Reading, kill_each, number, pairs, put, stalled_s, text
+from pilot.lib.cgroup import Bounds, Group, Reading, field, kill_each, number, put, stalled_s, text
 from pilot.lib.procfs import TICKS_PER_S
 
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "cpuset", "blkio", "freezer")
@@ -29,28 +29,29 @@ class V1Group(Group):
     def __init__(self, directories: Sequence[Path], enforced: frozenset[str] = frozenset()) -> None:
         super().__init__(directories, enforced)
         self._at = {name: at for name, mark in _MARKS.items() for at in self.directories if (at / mark).exists()}
+        self._prefix = {name: f"{at}/" for name, at in self._at.items()}
 
     def _file(self, controller: str, name: str) -> str:
-        at = self._at.get(controller)
-        return text(at / name) if at else ""
+        prefix = self._prefix.get(controller)
+        return text(prefix + name) if prefix else ""
 
     def read(self) -> Reading:
         """The figures now; about ten small files."""
-        memory = pairs(self._file("memory", "memory.stat"))
+        memory = self._file("memory", "memory.stat")
         user_s, system_s = self._cpu()
         read_bytes, write_bytes = _block_io(self._file("blkio", _MARKS["blkio"]))
         return Reading(
             memory_kb=number(self._file("memory", "memory.usage_in_bytes")) >> 10,
             peak_kb=number(self._file("memory", "memory.max_usage_in_bytes")) >> 10,
-            mapped_kb=(memory.get("total_rss", 0) + memory.get("total_mapped_file", 0)) >> 10,
-            swap_kb=memory.get("total_swap", 0) >> 10,
+            mapped_kb=(field(memory, "total_rss") + field(memory, "total_mapped_file")) >> 10,
+            swap_kb=field(memory, "total_swap") >> 10,
             user_s=user_s,
             system_s=system_s,
-            throttled_s=pairs(self._file("cpu", "cpu.stat")).get("throttled_time", 0) / 1e9,
+            throttled_s=field(self._file("cpu", "cpu.stat"), "throttled_time") / 1e9,
             read_bytes=read_bytes,
             write_bytes=write_bytes,
             processes=number(self._file("pids", "pids.current")),
-            oom_kills=pairs(self._file("memory", "memory.oom_control")).get("oom_kill", 0),
+            oom_kills=field(self._file("memory", "memory.oom_control"), "oom_kill"),
             stalled_cpu_s=stalled_s(self._file("unified", "cpu.pressure")),
             stalled_memory_s=stalled_s(self._file("unified", "memory.pressure")),
             stalled_io_s=stalled_s(self._file("unified", "io.pressure")),
@@ -59,8 +60,8 @@ class V1Group(Group):
     def _cpu(self) -> tuple[float, float]:
         """The exact total, split as the clock ticks are."""
         total_s = number(self._file("cpuacct", "cpuacct.usage")) / 1e9
-        ticks = pairs(self._file("cpuacct", "cpuacct.stat"))
-        user_s, system_s = ticks.get("user", 0) / TICKS_PER_S, ticks.get("system", 0) / TICKS_PER_S
+        ticks = self._file("cpuacct", "cpuacct.stat")
+        user_s, system_s = field(ticks, "user") / TICKS_PER_S, field(ticks, "system") / TICKS_PER_S
         share = user_s / (user_s + system_s) if user_s + system_s else 1.0
         return total_s * share, total_s * (1 - share)
 
@@ -111,10 +112,10 @@ def _bound(at: Mapping[str, Path], bounds: Bounds) -> list[str]:
             held.append("cores")
     if bounds.processes and "pids" in at and put(at["pids"] / "pids.max", str(bounds.processes)):
         held.append("processes")
-    for field, file in (("cpus", "cpuset.cpus"), ("memory_nodes", "cpuset.mems")):
-        wanted = getattr(bounds, field)
+    for name, file in (("cpus", "cpuset.cpus"), ("memory_nodes", "cpuset.mems")):
+        wanted = getattr(bounds, name)
         if wanted and "cpuset" in at and put(at["cpuset"] / file, ",".join(map(str, sorted(wanted)))):
-            held.append(field)
+            held.append(name)
     return held
 
 

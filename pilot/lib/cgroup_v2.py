@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pilot.lib.cgroup import Bounds, Group, Reading, kill_each, number, pairs, put, stalled_s, text
+from pilot.lib.cgroup import Bounds, Group, Reading, field, kill_each, number, put, stalled_s, text
 
 CONTROLLERS = ("memory", "pids", "cpu", "io", "cpuset")
 _PERIOD_US = 100_000
@@ -19,25 +19,24 @@ class V2Group(Group):
 
     def read(self) -> Reading:
         """The figures now; about ten small files."""
-        at = self._directory
-        cpu = pairs(text(at / "cpu.stat"))
-        memory = pairs(text(at / "memory.stat"))
-        read_bytes, write_bytes = _block_io(text(at / "io.stat"))
+        at = str(self._directory)
+        cpu, memory = text(at + "/cpu.stat"), text(at + "/memory.stat")
+        read_bytes, write_bytes = _block_io(text(at + "/io.stat"))
         return Reading(
-            memory_kb=number(text(at / "memory.current")) >> 10,
-            peak_kb=number(text(at / "memory.peak")) >> 10,
-            mapped_kb=(memory.get("anon", 0) + memory.get("file_mapped", 0)) >> 10,
-            swap_kb=number(text(at / "memory.swap.current")) >> 10,
-            user_s=cpu.get("user_usec", 0) / 1e6,
-            system_s=cpu.get("system_usec", 0) / 1e6,
-            throttled_s=cpu.get("throttled_usec", 0) / 1e6,
+            memory_kb=number(text(at + "/memory.current")) >> 10,
+            peak_kb=number(text(at + "/memory.peak")) >> 10,
+            mapped_kb=(field(memory, "anon") + field(memory, "file_mapped")) >> 10,
+            swap_kb=number(text(at + "/memory.swap.current")) >> 10,
+            user_s=field(cpu, "user_usec") / 1e6,
+            system_s=field(cpu, "system_usec") / 1e6,
+            throttled_s=field(cpu, "throttled_usec") / 1e6,
             read_bytes=read_bytes,
             write_bytes=write_bytes,
-            processes=number(text(at / "pids.current")),
-            oom_kills=pairs(text(at / "memory.events")).get("oom_kill", 0),
-            stalled_cpu_s=stalled_s(text(at / "cpu.pressure")),
-            stalled_memory_s=stalled_s(text(at / "memory.pressure")),
-            stalled_io_s=stalled_s(text(at / "io.pressure")),
+            processes=number(text(at + "/pids.current")),
+            oom_kills=field(text(at + "/memory.events"), "oom_kill"),
+            stalled_cpu_s=stalled_s(text(at + "/cpu.pressure")),
+            stalled_memory_s=stalled_s(text(at + "/memory.pressure")),
+            stalled_io_s=stalled_s(text(at + "/io.pressure")),
         )
 
     def kill(self) -> None:
