@@ -81,6 +81,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     from pilot.engine.boxes import Boxes
     from pilot.engine.means import Means, Place
     from pilot.engine.monitor import Monitor
+    from pilot.lib.cgroup_ground import Ground
     from pilot.lib.loop import Loop
     from pilot.lib.process import become_subreaper
     from pilot.plugins.copytools.registry import ALIASES, by_scheme, registry
@@ -120,6 +121,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         site_for=site_for,
         own_limits=limits,
         redactor=redactor,
+        ground=Ground.prepare() if settings.cgroups else None,
         look_at_credentials=look,
         boxes=Boxes(_runtime, settings.container, settings.container_image),
         monitor=monitor,
@@ -140,6 +142,8 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     code = agent.run()
     means.source.close()
     means.transferer.close()
+    if means.ground is not None:
+        means.ground.restore()
     store.end_pilot(means.pilot, code)
     store.close()
     loop.close()

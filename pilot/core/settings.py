@@ -46,6 +46,7 @@ class Settings:
         choices=("copy", "symlink", "hardlink", "move"),
     )
     limits: str = setting("", "limits of every payload: memory_mb=2000,processes=100,...", env="PILOT_LIMITS")
+    cgroups: bool = setting(True, "give each payload a cgroup of its own where that is allowed", env="PILOT_CGROUPS")
     container: str = setting(
         "auto",
         "the container runtime of every payload; auto: as image and queue demand",

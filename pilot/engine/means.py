@@ -22,6 +22,8 @@ from pilot.db.store import Store
 from pilot.engine.boxes import Box, Boxes
 from pilot.engine.monitor import Monitor
 from pilot.lib.cancel import Cancel
+from pilot.lib.cgroup import Group
+from pilot.lib.cgroup_ground import Ground
 from pilot.lib.log import JobLog
 from pilot.lib.loop import Loop, Timer
 from pilot.lib.node import NodeFacts, worker_node, worker_node_gpus
@@ -56,6 +58,7 @@ class Place(msgspec.Struct, frozen=True):
 @dataclass
 class Means:
     """One of each, shared by all jobs. `base_env` is the pilot's own environment, `token` marks what it starts.
+    `ground` is where cgroups may be made, None where they may not.
 
     `look_at_credentials` renews what is due; it tells after how many seconds to look again, and what is wrong.
     `queue_for` and `site_for` tell the queue data and its storages as a job's overlay would have them.
@@ -77,6 +80,7 @@ class Means:
     own_limits: Limits
     boxes: Boxes
     redactor: Redactor
+    ground: Ground | None = None
     look_at_credentials: Callable[[], tuple[float, Failure | None]] | None = None
     pilot: int = 0
     staging: Worker = field(init=False)
@@ -97,6 +101,7 @@ class Run:
     grant: Grant | None = None
     child: Child | None = None
     box: Box | None = None
+    group: Group | None = None
     cancel: Cancel = field(default_factory=Cancel)
     began: float = 0.0
     timers: dict[str, Timer] = field(default_factory=dict)

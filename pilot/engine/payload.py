@@ -20,6 +20,7 @@ from pilot.engine import records
 from pilot.engine.bounds import limits_of
 from pilot.engine.means import Means, Run
 from pilot.lib.activelog import tail
+from pilot.lib.cgroup import Bounds
 from pilot.lib.files import write_atomically
 from pilot.lib.kin import Identity
 from pilot.lib.process import Child, spawn
@@ -41,7 +42,10 @@ def announce(means: Means, run: Run) -> None:
     queue = means.queue_for(run.definition)
     name = f"pilot-{means.token[:12]}-{run.key}-{run.facts.runs}"
     run.box = means.boxes.box_of(run.definition, queue, name, str(run.directory), token, run.grant)
-    intent = Identity(0, f"{Proc().boot_id()}:0", 0, token)
+    limits = _limits(means, run)
+    bounds = Bounds(memory_mb=round(limits.memory_mb * limits.memory_grace))
+    run.group = means.ground.make(name, bounds) if means.ground else None
+    intent = Identity(0, f"{Proc().boot_id()}:0", 0, token, run.group.identity if run.group else "")
     means.store.add_process(run.key, msgspec.json.encode(intent).decode(), run.box.mark if run.box else "")
 
 
@@ -73,6 +77,7 @@ def start(means: Means, run: Run) -> None:
                 stdout=out,
                 stderr=err,
                 cpus=cpus,
+                cgroup=run.group,
                 token=_token(means, run),
             )
     except OSError as error:

@@ -112,7 +112,7 @@ class Runner:
                     self.means.store.put_message(self._update(run, job, facts), self.reporter.in_flight)
 
         self._on_disk(write)
-        if job.error is not None and job.error != run.job.error:
+        if job.error is not None and (run.job.error is None or job.error.code != run.job.error.code):
             run.log.error(f"failed: {job.error.message} (error {job.error.code})")
         run.job, run.facts = job, facts
         if moved:
@@ -200,7 +200,9 @@ class Runner:
         self.means.loop.unwatch(child.pidfd)
         run.drop_timer("kill")
         finish = payload.Finish(self.means, run)
-        if finish.leftovers():
+        if run.kill_sent:
+            self._collect_payload(run, finish)
+        elif finish.leftovers():
             run.log.error(f"the payload left {len(finish.told)} processes behind: they are ended")
             run.set_timer("leftovers", self.means.loop.after(0.2, lambda: self._collect_payload(run, finish)))
         else:
@@ -298,6 +300,8 @@ class Runner:
         run.log.close()
         if run.child is not None:
             run.child.close()
+        elif run.group is not None:
+            run.group.remove()
         keep = "none" if run.facts.no_cleanup else self.means.settings.cleanup
         self.means.staging.submit(lambda: leftovers.clean_up(run.directory, keep), lambda result, error: None)
         self.active.pop(run.key, None)
