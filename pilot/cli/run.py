@@ -16,6 +16,7 @@ import click
 
 from pilot import __version__
 from pilot.cli import settings as settings_of
+from pilot.cli.staging import make_transferer, tool_settings
 from pilot.core.exitcodes import ExitCode
 from pilot.core.settings import Settings
 from pilot.core.update import Node
@@ -84,10 +85,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     from pilot.lib.cgroup_ground import Ground
     from pilot.lib.loop import Loop
     from pilot.lib.process import become_subreaper
-    from pilot.plugins.copytools.registry import ALIASES, by_scheme, registry
     from pilot.runtime.slots import slots_for
-    from pilot.staging.toolbox import Toolbox
-    from pilot.staging.transfer import Transferer
 
     become_subreaper()
     queue_for, site_for, label = queue_of(settings, workdir, os.environ)
@@ -116,7 +114,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         loop=loop,
         source=_source(settings, here.node, files),
         slots=slots,
-        transferer=Transferer(StagingSettings(), Toolbox(registry(), by_scheme(), ALIASES)),
+        transferer=make_transferer(StagingSettings(), tool_settings(os.environ, proxy=settings.proxy)),
         queue_for=queue_for,
         site_for=site_for,
         own_limits=limits,

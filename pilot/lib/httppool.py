@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import http.client
 import os
 import socket
 import ssl
@@ -47,43 +46,40 @@ def split(url: str) -> tuple[Origin, str]:
     )
 
 
-class Connection(http.client.HTTPConnection):
+class Connection:
     """One connection, with or without TLS. `abort` may be called from any thread at any time.
 
     `used` tells that it has served a request: then its silent end may only mean that the server closed it.
     """
 
     def __init__(self, origin: Origin, context: ssl.SSLContext | None, connect_s: float, via: Origin | None) -> None:
-        super().__init__(origin.host, origin.port, timeout=connect_s)
         self.origin = origin
         self.via = via
         self.used = False
+        self.sock: socket.socket | None = None
+        self._connect_s = connect_s
         self._context = context
         self._aborted = False
-        self._raw: socket.socket | None = None
 
-    def connect(self) -> None:
-        """Open the socket; afterwards every read and write has the time limit that `limit` sets."""
+    def connect(self) -> socket.socket:
+        """Open the socket; afterwards every read and write has the time limit that `limit` sets. Raises `OSError`."""
         place = self.via or self.origin
         error: OSError | None = None
         for family, kind, number, _, address in socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM):
             raw = socket.socket(family, kind, number)
-            raw.settimeout(self.timeout)
-            self._raw = raw
+            raw.settimeout(self._connect_s)
+            self.sock = raw
             try:
                 if self._aborted:
                     raise ConnectionAbortedError("told to stop")
                 raw.connect(address)
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.sock = raw
                 if self._context is not None:
                     self.sock = self._context.wrap_socket(raw, server_hostname=self.origin.host)
-                    self._raw = self.sock
-                return
+                return self.sock
             except OSError as wrong:
                 error = wrong
-                raw.close()
-                self.sock = None
+                self.close()
                 if isinstance(wrong, ssl.SSLError) or self._aborted:
                     break
         raise error or OSError(f"{place.host} has no address")
@@ -96,10 +92,16 @@ class Connection(http.client.HTTPConnection):
     def abort(self) -> None:
         """Wake whoever reads, writes or connects; the connection is of no use afterwards."""
         self._aborted = True
-        if self._raw is not None:
+        if (sock := self.sock) is not None:
             with contextlib.suppress(OSError):
                 # Not the method of a TLS socket: it would have a reading thread go on in plain text.
-                socket.socket.shutdown(self._raw, socket.SHUT_RDWR)
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the socket; safe to call twice."""
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
 
 
 class Pool:

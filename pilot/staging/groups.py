@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pilot.core.staging import StagingSettings
 from pilot.staging.toolbox import Toolbox
@@ -12,6 +12,8 @@ from pilot.staging.work import Work
 
 #: So many small files are worth a lane of their own.
 _FILES_PER_LANE = 16
+#: A small file that takes longer is waiting for a distant server, not for this processor.
+_SLOW_S = 0.004
 
 
 class Lane:
@@ -36,27 +38,44 @@ class Lane:
         return tries
 
 
-def lanes_of(named: Sequence[tuple[Work, str, str]], toolbox: Toolbox, settings: StagingSettings) -> list[Lane]:
+def lanes_of(
+    named: Sequence[tuple[Work, str, str]], toolbox: Toolbox, settings: StagingSettings, pace: Mapping[str, float]
+) -> tuple[list[Lane], list[Work]]:
     """Group works, given with the name of their tool and their source URL, by tool and hosts, and cut into lanes.
 
-    A work whose group has failed before goes alone.
+    `pace` holds the seconds that a small file takes, by the key of a lane. Where that is not known yet, a first lane
+    finds it out and the others are returned as works to be given again afterwards: many lanes for one host pay when
+    its answers take long, and cost when they do not. A work whose group has failed before goes alone.
     """
     groups: dict[tuple[str, str, str, int], list[Work]] = {}
     for work, tool, source in named:
         single = work.index + 1 if work.alone else 0
         groups.setdefault((tool, host_of(source), host_of(work.target.url), single), []).append(work)
     lanes: list[Lane] = []
+    held: list[Work] = []
     for (tool, source_host, target_host, _), works in groups.items():
         ability = toolbox.tool(tool).ability
         host = source_host or target_host
+        key = f"{tool} {host}"
         count = _lane_count(works, ability.parallel, ability.large, settings)
+        if count > 1 and host and not _any_large(works, ability.large):
+            if key not in pace:
+                works, rest = works[:_FILES_PER_LANE], works[_FILES_PER_LANE:]
+                held += rest
+                count = 1
+            elif pace[key] < _SLOW_S:
+                count = 1
         size = max(1, min(ability.batch, -(-len(works) // count)))
-        lanes += [Lane(tool, host, f"{tool} {host}", works[i : i + size]) for i in range(0, len(works), size)]
-    return lanes
+        lanes += [Lane(tool, host, key, works[i : i + size]) for i in range(0, len(works), size)]
+    return lanes, held
+
+
+def _any_large(works: Sequence[Work], large: int) -> bool:
+    return any((work.transfer.size or 0) >= large for work in works)
 
 
 def _lane_count(works: Sequence[Work], parallel: int, large: int, settings: StagingSettings) -> int:
-    """How many lanes pay: one for every large file, one for every few small ones, within the limits."""
+    """How many lanes may pay: one for every large file, one for every few small ones, within the limits."""
     most = min(parallel, settings.host_limit, settings.threads or parallel, len(works))
     if most <= 1:
         return 1

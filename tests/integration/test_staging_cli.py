@@ -180,17 +180,18 @@ def test_a_secret_in_a_url_is_not_in_what_is_told(tmp_path: Path) -> None:
         assert "abcdef" not in done.stdout + done.stderr
 
 
-def test_stop_on_error_does_not_begin_what_comes_after(tmp_path: Path) -> None:
-    entries = [transfer(tmp_path / "nope", tmp_path / "x")]
-    for i in range(3):
-        (tmp_path / f"a{i}").write_text("data")
-        entries.append(
-            {"type": "transfer", "sources": [str(tmp_path / f"a{i}")], "targets": [f"http://127.0.0.1:9/{i}"]}
-        )
-    done = pilot("transfer", listed(tmp_path, entries), "--stop-on-error", "--json", cwd=tmp_path)
+def test_stop_on_error_gives_up_what_is_under_way_and_what_comes_after(tmp_path: Path) -> None:
+    with serving(tmp_path / "web") as server:
+        (server.root / "a").write_bytes(b"x" * 100_000)
+        entries = [transfer(tmp_path / "nope", tmp_path / "x")]
+        entries += [
+            {"type": "transfer", "sources": [f"{server.url}/stall/a"], "targets": [f"{tmp_path}/o/{i}"]}
+            for i in range(3)
+        ]
+        done = pilot("transfer", listed(tmp_path, entries), "--stop-on-error", "--json", cwd=tmp_path)
     assert done.returncode == 1
-    errors = [line["error"] for line in json.loads(done.stdout)["files"]]
-    assert any("given up" in error["message"] for error in errors)
+    errors = [line["error"]["message"] for line in json.loads(done.stdout)["files"]]
+    assert [("given up" in error) for error in errors] == [False, True, True, True]
 
 
 def test_a_drill_spoils_local_targets_as_it_is_told(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from pilot.lib.bigcopy import copy_large
 from pilot.lib.checksum import Hasher
 from pilot.lib.files import BLOCK, copy_stream
 from pilot.plugins.copytools.base import Ability, Fault, Move, Moved, ToolError, Watch, source_fault, target_fault
@@ -14,7 +15,11 @@ from pilot.plugins.copytools.local import LocalTool
 
 #: A pipe as source must be refused, not waited for: hence O_NONBLOCK, which plain files ignore.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_WRITE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+#: From this size on a copy inside the kernel, with a second thread for the hash, is worth starting one.
+_LARGE = 32 << 20
 
 
 class Copy(LocalTool):
@@ -42,20 +47,23 @@ def _copy(move: Move, watch: Watch, buffer: bytearray) -> Moved:
     except OSError as error:
         raise source_fault(error, move.source) from error
     try:
-        mode = os.fstat(source).st_mode
-        if not stat.S_ISREG(mode):
+        found = os.fstat(source)
+        if not stat.S_ISREG(found.st_mode):
             raise ToolError(Fault.UNSUPPORTED, f"{move.source} is not a plain file")
-        return _copy_to(source, mode & 0o777, move, watch, buffer)
+        return _copy_to(source, found, move, watch, buffer)
     finally:
         os.close(source)
 
 
-def _copy_to(source: int, mode: int, move: Move, watch: Watch, buffer: bytearray) -> Moved:
+def _copy_to(source: int, found: os.stat_result, move: Move, watch: Watch, buffer: bytearray) -> Moved:
     hasher = Hasher(move.kinds)
     try:
-        target = os.open(move.target, _WRITE, mode | 0o200)
+        target = os.open(move.target, _WRITE, found.st_mode & 0o777 | 0o200)
         try:
-            size = copy_stream(source, target, hasher, watch.moved, buffer)
+            if found.st_size < _LARGE:
+                size = copy_stream(source, target, hasher, watch.moved, buffer)
+            else:
+                size = copy_large(source, target, hasher, watch.moved)
             if move.fsync:
                 os.fsync(target)
         finally:

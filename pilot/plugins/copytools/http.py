@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
@@ -12,7 +11,7 @@ from pilot.core.staging import ToolSettings
 from pilot.lib.cancel import Cancel
 from pilot.lib.checksum import Hasher, checksum_of
 from pilot.lib.files import BLOCK
-from pilot.lib.httpfile import Answer
+from pilot.lib.httpanswer import Answer, ProtocolError
 from pilot.lib.httppool import Connection
 from pilot.plugins.copytools.base import (
     Ability,
@@ -84,7 +83,7 @@ class Http:
                     raise status_fault(answer.status, f"{move.source}: {answer.status} {answer.reason}", put=False)
                 if answer.status == 200 and start:
                     start, hasher = 0, Hasher(move.kinds)
-                self._validators[move.target] = answer.header("ETag") or answer.header("Last-Modified")
+                self._validators[move.target] = answer.header("etag") or answer.header("last-modified")
                 size = start + self._receive(answer, move, start, hasher, watch, buffer)
         if restart:
             os.truncate(move.target, 0)
@@ -137,7 +136,7 @@ class Http:
     def _next(self, answer: Answer, buffer: bytearray, url: str) -> int:
         try:
             return answer.read_into(buffer)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ProtocolError) as error:
             raise connection_fault(error, url, started=True) from error
 
     # ---- from here ----------------------------------------------------------------------------------------------
@@ -202,7 +201,7 @@ class Http:
             answer.excerpt()
             if answer.status != 200:
                 raise status_fault(answer.status, f"{url}: {answer.status} {answer.reason}", put=False)
-            return Found(answer.length, digests_of(answer.header("Digest")), directory=url.endswith("/"))
+            return Found(answer.length, digests_of(answer.header("digest")), directory=url.endswith("/"))
 
     def remove(self, url: str, recursive: bool = False) -> None:
         """DELETE; a WebDAV server takes a collection away with all in it, so that must be asked for."""
@@ -245,13 +244,15 @@ class _Sender:
                 raise ToolError(Fault.CUT, f"{self._move.source} got shorter while it was sent")
             block = view[:count]
             self.hasher.update(block)
+            if connection.sock is None:
+                raise BrokenPipeError("closed")
             connection.sock.sendall(block)
             left -= count
             self._watch.moved(count)
 
 
 def _continues(answer: Answer, start: int) -> bool:
-    return answer.header("Content-Range").replace(" ", "").lower().startswith(f"bytes{start}-")
+    return answer.header("content-range").replace(" ", "").lower().startswith(f"bytes{start}-")
 
 
 def _write(target: int, block: memoryview, path: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -11,7 +10,8 @@ from types import TracebackType
 
 from pilot.core.staging import ToolSettings
 from pilot.lib.cancel import Cancel
-from pilot.lib.httpfile import Answer, Body, exchange
+from pilot.lib.httpanswer import Answer, ProtocolError
+from pilot.lib.httpfile import Body, exchange
 from pilot.lib.httppool import Origin, Pool, Tls
 from pilot.plugins.copytools.base import Watch
 from pilot.plugins.copytools.webwords import connection_fault, quoted, read_token, route, usable_certificate
@@ -81,7 +81,7 @@ class Exchange:
     def __enter__(self) -> Answer:
         try:
             return self._open.__enter__()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ProtocolError) as error:
             if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and self._web.direct():
                 self._open = self._begin()
                 return self.__enter__()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import http.client
 import os
 import ssl
 import time
@@ -14,6 +13,7 @@ from urllib.parse import quote, urlsplit
 from pilot.core.staging import ToolSettings
 from pilot.lib.certificate import not_after
 from pilot.lib.checksum import LENGTHS
+from pilot.lib.httpanswer import ProtocolError
 from pilot.lib.httppool import SECURE, Origin
 from pilot.plugins.copytools.base import Fault, ToolError
 
@@ -53,7 +53,7 @@ def connection_fault(error: Exception, url: str, started: bool) -> ToolError:
         return ToolError(Fault.NETWORK, f"{where}: {error.reason or error}")
     if isinstance(error, TimeoutError):
         return ToolError(Fault.STALLED if started else Fault.TIMEOUT, f"{where}: no answer in time")
-    if isinstance(error, http.client.HTTPException):
+    if isinstance(error, ProtocolError):
         return ToolError(Fault.CUT if started else Fault.SERVICE, f"{where}: {type(error).__name__} {error}".strip())
     if isinstance(error, OSError) and not started:
         return ToolError(Fault.NETWORK, f"{where}: {error.strerror or error}")

@@ -1,0 +1,294 @@
+"""One call for transfers from beginning to end: lanes started, news heard, retries timed, files settled."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pilot.core.errors import Failure, FileExists, PilotError
+from pilot.core.staging import StagingSettings
+from pilot.core.transfer import Attempt, Outcome, Transfer
+from pilot.lib.cancel import Cancel
+from pilot.plugins.copytools.base import Fault, ToolError, Watch
+from pilot.staging.attempt import Attempter, Tried
+from pilot.staging.faults import ends_all, failure_of
+from pilot.staging.gate import HostGate
+from pilot.staging.groups import Lane, lanes_of
+from pilot.staging.merge import merge_targets
+from pilot.staging.toolbox import Toolbox
+from pilot.staging.verify import Try
+from pilot.staging.work import Work
+
+OnAttempt = Callable[[Attempt], None]
+OnBytes = Callable[[int], None]
+
+
+#: Files below this size tell how fast a server answers, not how fast it sends.
+_SMALL = 256 * 1024
+
+
+class Means(Protocol):
+    """What all courses of one pilot share."""
+
+    settings: StagingSettings
+    toolbox: Toolbox
+    gate: HostGate
+    dice: random.Random
+    token: str
+    pace: dict[str, float]
+
+
+class Course:
+    """One call of `Transferer.carry_out`. All state is touched by the thread that calls `run` alone."""
+
+    def __init__(
+        self,
+        owner: Means,
+        transfers: Sequence[Transfer],
+        cancel: Cancel,
+        on_attempt: OnAttempt | None,
+        on_bytes: OnBytes | None,
+    ) -> None:
+        self.owner = owner
+        self.settings = owner.settings
+        self.transfers = transfers
+        self.outer = cancel
+        self.cancel = Cancel()
+        self.on_attempt = on_attempt
+        self.on_bytes = on_bytes
+        self.works = [Work(i, t, target) for i, t in enumerate(transfers) for target in t.targets or ()]
+        self.waiting: list[Work] = []
+        self.held: list[Work] = []
+        self.running = 0
+        self.settled = self.lost = 0
+        self.inbox: queue.SimpleQueue[tuple[Lane, Tried | ToolError | None]] = queue.SimpleQueue()
+        self.attempter = Attempter(self.settings, owner.token)
+        self.down: dict[str, Failure] = {}
+        self.begin = time.monotonic()
+
+    def run(self) -> list[Outcome]:
+        """The loop of the calling thread: start what is due, hear what came of it, until all is settled."""
+        self.admit()
+        with self.outer.calling(self.stop):
+            while self.waiting or self.held or self.running:
+                lanes = self.due_lanes()
+                if len(lanes) == 1 and not self.running:
+                    self.run_lane(lanes[0], inline=True)
+                else:
+                    for lane in lanes:
+                        self.start(lane)
+                self.listen()
+                if self.cancel.is_set():
+                    self.give_up()
+        for work in self.works:
+            if work.attempts and work.outcome and work.outcome.failure:
+                self.attempter.sweep(work.target)
+        return merge_targets(self.transfers, self.works)
+
+    def admit(self) -> None:
+        """Take in all works but those that would write where another one writes."""
+        taken: set[str] = set()
+        for work in self.works:
+            if work.target.url in taken:
+                self.close(work, FileExists(f"{work.target.url} is the target of two files").failure())
+            else:
+                taken.add(work.target.url)
+                self.waiting.append(work)
+
+    def stop(self) -> None:
+        """Wake everything: the lanes through their cancel, this loop through its inbox."""
+        self.cancel.set()
+        self.inbox.put((Lane("", "", "", []), None))
+
+    def due_lanes(self) -> list[Lane]:
+        """What may start now, grouped; works that cannot start at all are settled on the way."""
+        now = time.monotonic()
+        ready: list[Work] = []
+        rest: list[Work] = []
+        for work in self.waiting:
+            (ready if work.due <= now else rest).append(work)
+        self.waiting = rest
+        if not ready or self.cancel.is_set():
+            self.waiting.extend(ready)
+            return []
+        named: list[tuple[Work, str, str]] = []
+        for work in ready:
+            source = work.next_source(self.settings.max_attempts)
+            if source is None:
+                self.close(work, failure_of(Fault.MISSING, "no source", work.transfer.direction, True))
+                continue
+            try:
+                name = self.owner.toolbox.name_for(source.url, work.target.url, work.transfer.copytool)
+                self.owner.toolbox.tool(name)
+                named.append((work, name, source.url))
+            except PilotError as error:
+                self.close(work, error.failure())
+        lanes, held = lanes_of(named, self.owner.toolbox, self.settings, self.owner.pace)
+        self.held += held
+        return lanes
+
+    def start(self, lane: Lane) -> None:
+        """Run a lane in a thread of its own."""
+        self.running += 1
+        threading.Thread(target=self.run_lane, args=(lane,), name="staging-lane", daemon=True).start()
+
+    def run_lane(self, lane: Lane, inline: bool = False) -> None:
+        """One tool over one list of files. Tells the inbox of each, and lastly that the lane has ended."""
+        if inline:
+            self.running += 1
+        end: ToolError | None = None
+        try:
+            tool = self.owner.toolbox.tool(lane.tool)
+            with self.owner.gate.passing(lane.host, self.cancel):
+                for tried in self.attempter.run(tool, lane.tries(self.settings), self.watch()):
+                    self.inbox.put((lane, tried))
+                    if inline:
+                        self.drain()
+        except ToolError as error:
+            end = error
+        except Exception as error:  # noqa: BLE001
+            # The top of a lane: whatever a plugin throws must fail its files, not leave the caller waiting for ever.
+            end = ToolError(Fault.BROKEN, f"{lane.tool}: {type(error).__name__}: {error}")
+        self.inbox.put((lane, end))
+
+    def watch(self) -> Watch:
+        """A new watch; time limits belong to single files."""
+        return Watch(self.cancel, self.settings.limit_s, self.settings.stall_s, self.on_bytes)
+
+    def listen(self) -> None:
+        """Wait for news, at most until the next work is due, and take in all there is."""
+        if not self.running and not self.waiting:
+            return
+        wait: float | None = None
+        if self.waiting:
+            wait = max(0.0, min(work.due for work in self.waiting) - time.monotonic())
+        try:
+            self.hear(*self.inbox.get(timeout=wait) if wait != 0.0 else self.inbox.get_nowait())
+        except queue.Empty:
+            return
+        self.drain()
+
+    def drain(self) -> None:
+        """Take in what is there without waiting."""
+        while True:
+            try:
+                self.hear(*self.inbox.get_nowait())
+            except queue.Empty:
+                return
+
+    def hear(self, lane: Lane, news: Tried | ToolError | None) -> None:
+        """One file is through, or a lane has ended."""
+        if isinstance(news, Tried):
+            self.judge(lane, lane.works.pop(news.item.key), news)
+            return
+        if not lane.tool:
+            return
+        self.running -= 1
+        if self.held:
+            self.waiting += self.held
+            self.held = []
+        left, lane.works = list(lane.works.values()), {}
+        for work in left:
+            self.fault(lane, work, news or ToolError(Fault.BROKEN, f"{lane.tool} told nothing of it"), 0.0)
+            work.alone = True
+        if news and left and lane.alone and news.fault is Fault.NETWORK:
+            self.down[lane.host] = failure_of(news.fault, news.detail, left[0].transfer.direction, True)
+
+    def judge(self, lane: Lane, work: Work, tried: Tried) -> None:
+        """Settle a file that has arrived; decide what becomes of one that has not."""
+        moved = tried.moved
+        if moved.fault is not None:
+            self.fault(lane, work, ToolError(moved.fault, moved.detail), tried.seconds, tried)
+            return
+        attempt = self.attempt(lane, work, tried.item, tried.seconds, None, moved.size, moved.checksum_seconds)
+        if moved.size < _SMALL:
+            before = self.owner.pace.get(lane.key, tried.seconds)
+            self.owner.pace[lane.key] = 0.8 * before + 0.2 * tried.seconds
+        work.settle(
+            attempt,
+            Outcome(
+                lfn=work.transfer.lfn,
+                direction=work.transfer.direction,
+                source=attempt.source,
+                target=moved.target or work.target.url,
+                rse=work.target.rse or tried.item.source.rse,
+                size=moved.size,
+                checksums=moved.checksums,
+                seconds=tried.seconds,
+            ),
+        )
+        self.settled += 1
+
+    def fault(self, lane: Lane, work: Work, error: ToolError, seconds: float, tried: Tried | None = None) -> None:
+        """Note a failed try; the next source, the same one later, or the end."""
+        transfer = work.transfer
+        source = work.next_source(self.settings.max_attempts)
+        item = tried.item if tried else Try(transfer, source or transfer.sources[0], work.target, ())
+        local = item.final is not None
+        detail = self.why if error.fault is Fault.CANCELLED else error.detail
+        failure = failure_of(error.fault, detail, transfer.direction, local, tried.kind if tried else "")
+        attempt = self.attempt(lane, work, item, seconds, failure)
+        work.failed(attempt, failure, ends_all(error.fault))
+        pause = work.pause(self.settings, self.owner.dice)
+        late = self.settings.deadline_s and time.monotonic() + pause - self.begin > self.settings.deadline_s
+        if late or self.cancel.is_set() or not work.source_left(self.settings.max_attempts):
+            self.close(work, work.story() or failure)
+            return
+        work.due = time.monotonic() + pause
+        self.waiting.append(work)
+
+    def attempt(
+        self,
+        lane: Lane,
+        work: Work,
+        item: Try,
+        seconds: float,
+        failure: Failure | None,
+        size: int = 0,
+        sums: float = 0.0,
+    ) -> Attempt:
+        """The record of a try, told to whoever listens."""
+        made = Attempt(
+            lfn=work.transfer.lfn,
+            direction=work.transfer.direction,
+            copytool=lane.tool,
+            source=item.source.url,
+            target=item.target.url,
+            started=time.time() - seconds,
+            seconds=seconds,
+            size=size,
+            checksum_seconds=sums,
+            rse=item.source.rse or item.target.rse,
+            failure=failure,
+        )
+        if self.on_attempt:
+            self.on_attempt(made)
+        return made
+
+    def close(self, work: Work, failure: Failure) -> None:
+        """The file will not come. Decides whether the rest still makes sense."""
+        transfer = work.transfer
+        work.outcome = Outcome(transfer.lfn, transfer.direction, target=work.target.url, failure=failure)
+        self.settled += 1
+        self.lost += 1
+        settings = self.settings
+        many = 0 < settings.early_stop_after < self.settled and self.lost > settings.early_stop_share * self.settled
+        if many or not settings.continue_on_error:
+            self.stop()
+
+    @property
+    def why(self) -> str:
+        """Why work has been cancelled."""
+        return "cancelled" if self.outer.is_set() else "given up after what failed before"
+
+    def give_up(self) -> None:
+        """Settle all that waits; what runs is told by its lane."""
+        left, self.waiting, self.held = [*self.waiting, *self.held], [], []
+        for work in left:
+            last = work.story()
+            failure = failure_of(Fault.CANCELLED, self.why, work.transfer.direction, True)
+            self.close(work, last.with_cause(failure) if last else failure)
