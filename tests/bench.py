@@ -5,33 +5,27 @@ For what has to happen at an exact moment. Everything about processes and HTTP i
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shlex
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from pilot.cli import run as command
 from pilot.core.settings import Settings
-from pilot.core.staging import StagingSettings
-from pilot.core.storage import StagingSite
-from pilot.core.update import JobUpdate, Node
+from pilot.core.update import JobUpdate
 from pilot.db.fake import ChaosStore
 from pilot.engine.agent import Agent
-from pilot.engine.means import Means, Place
-from pilot.engine.monitor import Monitor
+from pilot.engine.means import Means
 from pilot.lib.checksum import checksum_of
-from pilot.lib.loop import Loop
-from pilot.lib.node import NodeFacts
-from pilot.plugins.copytools.registry import ALIASES, by_scheme, registry
+from pilot.lib.redact import Redactor
 from pilot.plugins.sources.dummy import DummySource
-from pilot.runtime.slots import Node as Room
-from pilot.runtime.slots import slots_for
-from pilot.staging.toolbox import Toolbox
-from pilot.staging.transfer import Transferer
 
-QUICK = {"wait": 0.05, "kill_after": 0.3, "grace": 5.0, "getjob_requests": 1, "monitor_interval": 0.2}
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGXCPU)
+QUICK = {"wait": 0.05, "kill_after": 0.3, "grace": 5.0, "getjob_requests": 1, "monitor_interval": 0.2, "disk_patience": 0.4}
 
 
 def shell_job(
@@ -96,42 +90,44 @@ class Bench:
         self, *, patience_s: float = 15.0, knobs: Callable[[ChaosStore], None] | None = None, **settings: Any
     ) -> int:
         """Let a pilot live; its exit code. Whatever kills it (see `db.fake`) comes through."""
-        chosen = Settings(**{**QUICK, "source": "dummy", "workdir": str(self.workdir), **settings})
-        handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1)}
-        loop = Loop()
+        chosen = Settings(
+            **{
+                **QUICK,
+                "source": "dummy",
+                "workdir": str(self.workdir),
+                "output_dir": str(self.outputs),
+                **settings,
+            }
+        )
+        handlers = {n: signal.getsignal(n) for n in _SIGNALS}
         self.store = ChaosStore(self.workdir / "pilot.db")
         if knobs:
             knobs(self.store)
-        monitor = Monitor(
-            lambda message: loop.post(lambda: self.agent.from_monitor(message)), interval_s=chosen.monitor_interval
-        )
-        self.means = Means(
-            settings=chosen,
-            workdir=self.workdir,
-            store=self.store,
-            loop=loop,
-            source=self.source,
-            slots=slots_for(chosen.slots, Room(cores=4, memory_mb=8000)),
-            transferer=Transferer(StagingSettings(backoff_s=0.01), Toolbox(registry(), by_scheme(), ALIASES)),
-            site=StagingSite(name="here", queue="here", output_dir=str(self.outputs)),
-            monitor=monitor,
-            base_env=dict(os.environ),
-            token=os.urandom(12).hex(),
-            here=Place(Node(host="here", queue="here"), _FACTS),
-        )
-        self.agent = Agent(self.means)
-        loop.after(patience_s, self._stuck)
+        with contextlib.ExitStack() as stack:
+            stack.callback(lambda: [signal.signal(n, handler) for n, handler in handlers.items()])
+            stack.callback(self.store.close)
+            stack.enter_context(patch("pilot.db.store.Store", lambda path: self.store))
+            stack.enter_context(patch("pilot.engine.agent.Agent", lambda means: self._agent(means, patience_s, stack)))
+            stack.enter_context(patch.object(command, "_source", lambda *args: self.source))
+            return command._run(chosen, self.workdir, (), Redactor())
+
+    def _agent(self, means: Means, patience_s: float, stack: contextlib.ExitStack) -> Agent:
+        self.means, self.agent = means, Agent(means)
+        stack.callback(self._clear_away)
+        means.loop.after(patience_s, self._stuck)
         for seconds, call in self._at:
-            loop.after(seconds, call)
+            means.loop.after(seconds, call)
         self._at.clear()
-        try:
-            return self.agent.run()
-        finally:
-            monitor.close()
-            loop.close()
-            self.store.close()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        return self.agent
+
+    def _clear_away(self) -> None:
+        """What a pilot that died would have left to the kernel."""
+        for run in self.agent.runner.active.values():
+            run.log.close()
+            if run.child is not None:
+                run.child._popen.returncode = 0  # whoever comes next ends it: no warning about it
+        self.means.monitor.close()
+        self.means.loop.close()
 
     def final(self, number: int) -> JobUpdate:
         """The final report that was accepted."""
@@ -151,9 +147,6 @@ class Bench:
             if run.child is not None:
                 run.child.kill()
         raise Stuck(f"under way: {where}, waiting: {len(self.agent._waiting)}")
-
-
-_FACTS = NodeFacts()
 
 
 def patience(found: Callable[[], bool], seconds: float = 10.0) -> bool:

@@ -75,6 +75,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     from pilot.cli.credentials import Look, with_credentials
     from pilot.cli.here import look_around, time_left
     from pilot.cli.queue import queue_of
+    from pilot.core.errors import NoLocalSpace
     from pilot.core.staging import StagingSettings
     from pilot.db.store import Store
     from pilot.engine.agent import Agent
@@ -142,7 +143,8 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     means.transferer.close()
     if means.ground is not None:
         means.ground.restore()
-    store.end_pilot(means.pilot, code)
+    with contextlib.suppress(NoLocalSpace):
+        store.end_pilot(means.pilot, code)
     store.close()
     loop.close()
     return code

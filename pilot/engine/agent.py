@@ -46,7 +46,7 @@ _SIGNALS: dict[int, type[PilotError]] = {
     signal.SIGUSR1: Sigusr1,
     signal.SIGXCPU: Sigxcpu,
 }
-_FIRST_WAIT_S = 1.0
+_FIRST_WAIT_S, _DISK_WAIT_S = 1.0, 1.0
 _DISK_MARGIN = 1 << 30
 _BEFORE_PAYLOAD = (Phase.STAGING_IN, Phase.RUNNING)
 
@@ -61,7 +61,7 @@ class Agent:
         self._acquirer = Worker("acquire")
         self._waiting: deque[Run] = deque()
         self._asking = self._draining = self._source_finished = False
-        self._taken = self._empty = self._failed = 0
+        self._taken = self._empty = self._failed = self._held = 0
         self._signals = 0
         self._why: Failure | None = None
         self._exit_code = 0
@@ -78,8 +78,14 @@ class Agent:
         self._tell_worker("started")
         self._look_at_credentials()
         self.means.monitor.start()
-        self._recover()
-        loop.run()
+        try:
+            self._recover()
+            loop.run()
+        except NoLocalSpace as full:
+            _log.error("%s: nothing can be noted any more, the pilot ends", full)
+            self._exit_code = ExitCode.NO_SPACE
+        finally:
+            self.runner.kill_payloads()
         self._tell_worker("finished")
         self._acquirer.close()
         self.runner.reporter.close(2.0)
@@ -159,10 +165,10 @@ class Agent:
     def _look_for_jobs(self) -> None:
         """Start what waits for room; ask for more if there is room left."""
         self._start_waiting()
+        wanted = self._wanted()
         if self._done():
             self.means.loop.stop()
             return
-        wanted = self._wanted()
         if wanted <= 0:
             return
         free = self.means.slots.free()
@@ -188,8 +194,17 @@ class Agent:
         if self._seconds_left() < min(self.settings.least_time, self.settings.lifetime / 2):
             self._source_finished = True
             return 0
+        if self.runner.reserve.short():
+            self._without_disk()
+            return 0
         quota = self.settings.jobs - self._taken if self.settings.jobs else 1_000_000
         return min(self.means.slots.free().jobs + self._ahead_left(), quota)
+
+    def _without_disk(self) -> None:
+        """Ask for no job while the disk is full; end if there is none whose end could make room."""
+        _log.error("%s: too little disk to take a job in", self.means.workdir)
+        if not self.runner.active:
+            self._source_finished, self._exit_code = True, self._exit_code or ExitCode.NO_SPACE
 
     def _ahead_left(self) -> int:
         """How many jobs more may have their inputs fetched before there is room to run them."""
@@ -258,7 +273,13 @@ class Agent:
         refusal = self.means.slots.refusal(needs_of(definition))
         if bad is None and refusal:
             bad = ResourceUnavailable(refusal).failure()
-        run = self.runner.take_in(definition, now, now - asked, bad)
+        try:
+            run = self.runner.take_in(definition, now, now - asked, bad)
+        except NoLocalSpace as full:
+            _log.error("job %s: %s: waiting for room", definition.key, full)
+            self._held += 1
+            self.means.loop.after(_DISK_WAIT_S, lambda: self._take_in_again(raw, asked))
+            return
         if run is None:
             _log.warning("job %s was offered again: it is known here already", definition.key)
             return
@@ -266,6 +287,11 @@ class Agent:
         run.secrets = secrets.user
         if bad is None:
             self._waiting.append(run)
+
+    def _take_in_again(self, raw: dict[str, Any], asked: float) -> None:
+        self._held -= 1
+        self._take_in(raw, asked)
+        self._look_for_jobs()
 
     def _start_waiting(self) -> None:
         for run in [r for r in self.runner.active.values() if r.parked]:
@@ -293,7 +319,7 @@ class Agent:
         self._look_for_jobs()
 
     def _done(self) -> bool:
-        if self.runner.active or self._waiting or self._asking:
+        if self.runner.active or self._waiting or self._asking or self._held:
             return False
         quota_met = bool(self.settings.jobs) and self._taken >= self.settings.jobs
         return self._draining or self._source_finished or quota_met
@@ -340,9 +366,7 @@ class Agent:
             self._drain(kind(f"the pilot was told to end by {signal.Signals(number).name}"), code)
         else:
             _log.warning("told to end once more: payloads are killed at once")
-            for run in self.runner.active.values():
-                if run.child is not None:
-                    run.child.kill()
+            self.runner.kill_payloads()
             self.runner.reporter.hasten()
             self.means.loop.after(min(5.0, self.settings.grace / 4), self._give_up)
 
@@ -365,9 +389,8 @@ class Agent:
 
     def _give_up(self) -> None:
         """The grace is over: what is not reported stays in the PilotDB for the next pilot."""
+        self.runner.kill_payloads()
         for run in self.runner.active.values():
-            if run.child is not None:
-                run.child.kill()
             run.cancel.set()
         if self.runner.active:
             _log.error("%d jobs could not be reported in time; the PilotDB keeps them", len(self.runner.active))
@@ -380,7 +403,7 @@ def _identity_only(raw: dict[str, Any]) -> JobDefinition:
     def number(key: str) -> int:
         try:
             return int(raw.get(key) or 0)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return 0
 
     clean, _ = split_secrets(raw)

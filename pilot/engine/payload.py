@@ -83,7 +83,8 @@ def start(means: Means, run: Run) -> None:
     except OSError as error:
         kind = NoLocalSpace if error.errno == 28 else PayloadExecutionException
         raise kind(f"{error.filename or run.directory}: {error.strerror}") from error
-    means.store.add_process(run.key, msgspec.json.encode(run.child.identity).decode())
+    with contextlib.suppress(NoLocalSpace):  # its token is noted already, that is proof enough
+        means.store.add_process(run.key, msgspec.json.encode(run.child.identity).decode())
     means.monitor.watch(
         run.key, run.child, run.directory, _limits(means, run), [file.lfn for file in run.definition.outputs]
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pilot.core.errors import CommunicationFailure, PilotError
+from pilot.core.errors import CommunicationFailure, NoLocalSpace, PilotError
 from pilot.core.update import Answer, JobUpdate
 from pilot.db.store import OpenMessage, Store
+from pilot.engine.reserve import Reserve
 from pilot.lib.loop import Loop, Timer
 from pilot.lib.worker import Worker
 from pilot.plugins.sources.base import Source
@@ -26,9 +28,15 @@ class Reporter:
     """
 
     def __init__(
-        self, store: Store, source: Source, loop: Loop, on_answer: Callable[[JobUpdate, Answer], None]
+        self,
+        store: Store,
+        source: Source,
+        loop: Loop,
+        reserve: Reserve,
+        on_answer: Callable[[JobUpdate, Answer], None],
     ) -> None:
-        self._store, self._source, self._loop, self._on_answer = store, source, loop, on_answer
+        self._store, self._source, self._loop = store, source, loop
+        self._reserve, self._on_answer = reserve, on_answer
         self._worker = Worker("report")
         self._in_flight: frozenset[int] = frozenset()
         self._failures = 0
@@ -48,7 +56,8 @@ class Reporter:
         if not batch:
             return
         self._in_flight = frozenset(m.id for m in batch)
-        self._store.tried([m.id for m in batch])
+        with contextlib.suppress(NoLocalSpace):  # the count of tries is not worth a report
+            self._store.tried([m.id for m in batch])
         updates = [m.update for m in batch]
 
         def done(answers: Sequence[Answer] | None, error: PilotError | None) -> None:
@@ -81,24 +90,32 @@ class Reporter:
         for message in self._store.open_messages():
             known = newest.get(message.update.key)
             if known is not None and known.update.state.final:
-                self._store.drop_message(message.id, "came after the final report")
+                self._drop(message, "came after the final report")
                 continue
             if known is not None:
-                self._store.drop_message(known.id, "overtaken")
+                self._drop(known, "overtaken")
             newest[message.update.key] = message
         return list(newest.values())[:_BULK]
 
+    def _drop(self, message: OpenMessage, why: str) -> None:
+        with contextlib.suppress(NoLocalSpace):  # it stays open, and is dropped another time
+            self._store.drop_message(message.id, why)
+
     def _heard(self, batch: list[OpenMessage], answers: Sequence[Answer] | None, error: PilotError | None) -> None:
-        self._in_flight = frozenset()
         if answers is None or len(answers) != len(batch):
+            self._in_flight = frozenset()
             self._rest(error or CommunicationFailure("the server answered too few updates"))
             return
-        again = None
-        with self._store.transaction():
-            for message, answer in zip(batch, answers, strict=True):
-                self._store.answered(message.id, answer)
-                if not answer.accepted and answer.retry:
-                    again = CommunicationFailure(answer.why)
+
+        def note() -> None:
+            with self._store.transaction():
+                for message, answer in zip(batch, answers, strict=True):
+                    self._store.answered(message.id, answer)
+
+        if not self._reserve.write_or(note, lambda: self._heard(batch, answers, None)):
+            return
+        self._in_flight = frozenset()
+        again = next((CommunicationFailure(a.why) for a in answers if not a.accepted and a.retry), None)
         for message, answer in zip(batch, answers, strict=True):
             self._on_answer(message.update, answer)
         if again is not None:
@@ -110,5 +127,5 @@ class Reporter:
     def _rest(self, error: PilotError) -> None:
         self._failures += 1
         wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** min(self._failures - 1, 10)) * random.uniform(0.5, 1.0)
-        _log.warning("the server was not reached (try %d), again in %.1f s: %s", self._failures, wait, error)
+        _log.warning("the reports were not delivered (try %d), again in %.1f s: %s", self._failures, wait, error)
         self._timer = self._loop.after(wait, self.hasten)

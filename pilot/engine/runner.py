@@ -19,14 +19,12 @@ from pilot.core.update import Answer, Command, JobUpdate
 from pilot.engine import leftovers, payload, records, stagework, steering
 from pilot.engine.means import Means, Run
 from pilot.engine.reporter import Reporter
+from pilot.engine.reserve import Reserve
 from pilot.engine.told import update_of
 from pilot.lib.cancel import Cancel
 from pilot.lib.files import write_atomically
 from pilot.lib.log import JobLog
 from pilot.runtime.environment import PASSED_ON, passed_on
-
-_RESERVE = ".reserve"
-_RESERVE_BYTES = 1024 * 1024
 
 
 class Runner:
@@ -40,15 +38,16 @@ class Runner:
         self.means = means
         self.active: dict[str, Run] = {}
         self._on_room, self._on_end = on_room, on_end
-        self.reporter = Reporter(means.store, means.source, means.loop, self._answered)
-        self._reserve()
+        self.reserve = Reserve(means.workdir, means.loop, means.settings.disk_patience)
+        self.reserve.keep()
+        self.reporter = Reporter(means.store, means.source, means.loop, self.reserve, self._answered)
 
     # jobs come in
 
     def take_in(self, definition: JobDefinition, acquired: float, getjob_s: float, bad: Failure | None) -> Run | None:
         """Own a job: its directory and its row, before anything else. None if this attempt is known already.
 
-        With `bad` the job is not started, only reported with that error.
+        With `bad` the job is not started, only reported with that error. Raises `NoLocalSpace` when it cannot be noted.
         """
         if self.means.store.knows(definition.key):
             return None
@@ -59,7 +58,8 @@ class Runner:
         run = Run(
             definition, Job(definition.key), facts, directory, JobLog(definition.key, directory, self.means.redactor)
         )
-        self._on_disk(lambda: self.means.store.add_job(definition, run.job, facts, str(directory), self.means.pilot))
+        row = (definition, run.job, facts, str(directory), self.means.pilot)
+        self.reserve.write(lambda: self.means.store.add_job(*row))
         self.adopt(run)
         run.log.info(f"acquired: {definition.name or definition.transformation}")
         if bad is not None:
@@ -92,6 +92,12 @@ class Runner:
         run.log.error(f"is told to stop: {failure.message}")
         self._event(run, Stop(failure))
 
+    def kill_payloads(self) -> None:
+        """End all payloads at once; jobs whose payload has ended have none any more."""
+        for run in self.active.values():
+            if run.child is not None:
+                run.child.kill()
+
     # events and orders
 
     def _event(
@@ -111,7 +117,8 @@ class Runner:
                 if moved and job.phase in (Phase.STAGING_IN, Phase.REPORTING):
                     self.means.store.put_message(self._update(run, job, facts), self.reporter.in_flight)
 
-        self._on_disk(write)
+        if not self.reserve.write_or(write, lambda: self._event_again(run, event, facts, also)):
+            return
         if job.error is not None and (run.job.error is None or job.error.code != run.job.error.code):
             run.log.error(f"failed: {job.error.message} (error {job.error.code})")
         run.job, run.facts = job, facts
@@ -121,6 +128,12 @@ class Runner:
             run.cancel = Cancel()
             self.reporter.poke()
         self._carry_out(run, order)
+
+    def _event_again(self, run: Run, event: Event, facts: Facts, also: Callable[[], None] | None) -> None:
+        """The disk was full: what a failed payload filled it with is given up for the sake of the report."""
+        if isinstance(event, Reply) and event.failure is not None and run.child is not None:
+            leftovers.clean_up(run.directory, "records")
+        self._event(run, event, facts, also)
 
     def _carry_out(self, run: Run, order: Order) -> None:
         match order:
@@ -173,7 +186,8 @@ class Runner:
 
     def _start_payload(self, run: Run) -> None:
         run.began = time.monotonic()
-        run.facts = msgspec.structs.replace(run.facts, started=time.time(), runs=run.facts.runs + 1)
+        before = run.facts
+        run.facts = msgspec.structs.replace(before, started=time.time(), runs=before.runs + 1)
 
         def note() -> None:
             with self.means.store.transaction():
@@ -182,7 +196,9 @@ class Runner:
                 self.means.store.put_message(self._update(run, run.job, run.facts), self.reporter.in_flight)
 
         try:
-            self._on_disk(note)
+            if not self.reserve.write_or(note, lambda: self._start_payload(run)):
+                run.facts = before
+                return
             self.reporter.poke()
             payload.start(self.means, run)
         except PilotError as error:
@@ -303,7 +319,12 @@ class Runner:
         elif run.group is not None:
             run.group.remove()
         keep = "none" if run.facts.no_cleanup else self.means.settings.cleanup
-        self.means.staging.submit(lambda: leftovers.clean_up(run.directory, keep), lambda result, error: None)
+
+        def clean_up() -> None:
+            leftovers.clean_up(run.directory, keep)
+            self.reserve.keep()
+
+        self.means.staging.submit(clean_up, lambda result, error: None)
         self.active.pop(run.key, None)
         self._on_end(run)
 
@@ -318,11 +339,12 @@ class Runner:
     def _heartbeat(self, run: Run) -> None:
         if run.job.phase in (Phase.REPORTING, Phase.DONE):
             return
-        self._on_disk(
-            lambda: self.means.store.put_message(self._update(run, run.job, run.facts), self.reporter.in_flight)
-        )
-        self.reporter.poke()
-        self._heartbeat_later(run)
+        update = self._update(run, run.job, run.facts)
+        if self.reserve.write_or(
+            lambda: self.means.store.put_message(update, self.reporter.in_flight), lambda: self._heartbeat(run)
+        ):
+            self.reporter.poke()
+            self._heartbeat_later(run)
 
     def _update(self, run: Run, job: Job, facts: Facts) -> JobUpdate:
         metadata = self._metadata(run) if job.phase is Phase.REPORTING else None
@@ -350,21 +372,6 @@ class Runner:
             run.grant = None
             self.means.slots.release(run.key)
             self._on_room()
-
-    def _reserve(self) -> None:
-        """Keep a little disk aside, so that a full disk can still be told of."""
-        with contextlib.suppress(OSError):
-            path = self.means.workdir / _RESERVE
-            if not path.exists():
-                path.write_bytes(b"\0" * _RESERVE_BYTES)
-
-    def _on_disk(self, write: Callable[[], object]) -> None:
-        """Write to the PilotDB; on a full disk give the reserve up first, and try again."""
-        try:
-            write()
-        except NoLocalSpace:
-            (self.means.workdir / _RESERVE).unlink(missing_ok=True)
-            write()
 
 
 def _timed(run: Run, name: str, *, ended: bool = False, facts: Facts | None = None) -> Facts:

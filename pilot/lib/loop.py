@@ -98,7 +98,9 @@ class Loop:
         self._running = False
 
     def close(self) -> None:
-        """Let go of all descriptors."""
+        """Let go of all descriptors; safe to call twice."""
+        if self._wake < 0:
+            return
         if self._signal_pipe:
             signal.set_wakeup_fd(-1)
             for fd in self._signal_pipe:
@@ -106,6 +108,7 @@ class Loop:
             self._signal_pipe = None
         self._selector.close()
         os.close(self._wake)
+        self._wake = -1
 
     def _drain_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
