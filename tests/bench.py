@@ -25,7 +25,14 @@ from pilot.lib.redact import Redactor
 from pilot.plugins.sources.dummy import DummySource
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGXCPU)
-QUICK = {"wait": 0.05, "kill_after": 0.3, "grace": 5.0, "getjob_requests": 1, "monitor_interval": 0.2, "disk_patience": 0.4}
+QUICK = {
+    "wait": 0.05,
+    "kill_after": 0.3,
+    "grace": 5.0,
+    "getjob_requests": 1,
+    "monitor_interval": 0.2,
+    "disk_patience": 0.4,
+}
 
 
 def shell_job(
