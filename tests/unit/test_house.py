@@ -259,7 +259,7 @@ def test_a_module_is_named_for_the_question_it_answers() -> None:
 
 
 def test_files_stay_short() -> None:
-    long = {name: count for name in modules() if (count := len(modules()[name].read_text().splitlines())) > 400}
+    long = {name: count for name in modules() if (count := len(modules()[name].read_text().splitlines())) > 450}
     assert not long
 
 
