@@ -10,6 +10,7 @@ SERVICES = {
     "rootfs": "rootfs",
     "dockerd": "dockerd",
     "podman": "podman",
+    "panda_oracle": "panda_oracle",
     "slurm": "slurm",
     "gridftp": "gridftp",
     "gfal": "gfal",
