@@ -269,6 +269,7 @@ class Agent:
             definition = _identity_only(raw)
             if definition.job_id <= 0:
                 _log.error("a job description without a usable PandaID was refused: %s", error)
+                self._exit_code = self._exit_code or ExitCode.GENERAL
                 return
         refusal = self.means.slots.refusal(needs_of(definition))
         if bad is None and refusal:

@@ -53,8 +53,8 @@ class Runner:
             return None
         directory = self.means.workdir / f"job-{definition.key}"
         facts = Facts(acquired=acquired, timing_s={"getjob": getjob_s}, debug=definition.debug)
-        if bad is None:
-            bad = _make_directory(directory, definition)
+        trouble = _make_directory(directory, definition)
+        bad = bad or trouble
         run = Run(
             definition, Job(definition.key), facts, directory, JobLog(definition.key, directory, self.means.redactor)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -28,6 +29,17 @@ def to_stderr(level: str, redactor: Redactor) -> None:
     root.propagate = False
 
 
+class _Patient(logging.FileHandler):
+    """Loses lines rather than the pilot where the file cannot be written: no directory, a full disk."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A line that cannot be written is lost."""
+
+
 class JobLog:
     """The log of one job: goes to `<directory>/pilot.log` and, named by the job, to the pilot's log."""
 
@@ -35,12 +47,8 @@ class JobLog:
         self._logger = logging.Logger(f"pilot.job.{key}", logging.DEBUG)
         self._logger.parent = logging.getLogger("pilot")
         self._key = key
-        try:
-            self._handler: logging.Handler = logging.FileHandler(directory / "pilot.log", delay=True, encoding="utf-8")
-        except OSError:
-            self._handler = logging.NullHandler()
+        self._handler = _Patient(directory / "pilot.log", delay=True, encoding="utf-8")
         self._handler.setFormatter(RedactingFormatter(_Utc(_FORMAT), redactor))
-        self._handler.handleError = lambda record: None  # type: ignore[method-assign] # a full disk costs log lines only
         self._logger.addHandler(self._handler)
 
     def info(self, message: str) -> None:
