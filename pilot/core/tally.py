@@ -9,7 +9,8 @@ import msgspec
 from pilot.core.usage import Sample, Usage
 
 _MEMORY = ("vmem_kb", "pss_kb", "rss_kb", "swap_kb")
-_LEVELS = (*_MEMORY, "processes", "threads", "gpu_memory_kb", "gpu_percent", "workdir_kb", "open_files", "gpus")
+_GPU = ("gpu_memory_kb", "gpu_percent", "gpu_memory_percent")
+_LEVELS = (*_MEMORY, *_GPU, "processes", "threads", "workdir_kb", "open_files", "gpus")
 _TOTALS = (
     *("rchar", "wchar", "read_bytes", "write_bytes", "user_s", "system_s"),
     *("throttled_s", "stalled_cpu_s", "stalled_memory_s", "stalled_io_s"),
@@ -60,8 +61,8 @@ class Tally:
         last = self.last
         if last is None:
             return Usage()
-        figures: dict[str, Any] = {f"max_{name}": self._max[name] for name in _MEMORY}
-        figures |= {f"avg_{name}": round(self._mean(name)) for name in _MEMORY}
+        figures: dict[str, Any] = {f"max_{name}": self._max[name] for name in (*_MEMORY, "gpu_memory_kb")}
+        figures |= {f"avg_{name}": round(self._mean(name)) for name in (*_MEMORY, "gpu_memory_kb")}
         figures |= {name: getattr(last, name) for name in _TOTALS}
         usage = Usage(
             wall_s=last.wall_s,
@@ -74,9 +75,10 @@ class Tally:
             workdir_kb=last.workdir_kb,
             max_workdir_kb=self._max["workdir_kb"],
             gpus=self._max["gpus"],
-            max_gpu_memory_kb=self._max["gpu_memory_kb"],
-            avg_gpu_memory_kb=round(self._mean("gpu_memory_kb")),
+            max_gpu_percent=self._max["gpu_percent"],
             avg_gpu_percent=self._mean("gpu_percent"),
+            max_gpu_memory_percent=self._max["gpu_memory_percent"],
+            avg_gpu_memory_percent=self._mean("gpu_memory_percent"),
             **figures,
         )
         return usage if usage.max_pss_kb else msgspec.structs.replace(usage, max_pss_kb=self._doubtful_pss_kb)

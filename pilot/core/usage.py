@@ -12,7 +12,7 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     share of processes that have ended. `pss_kb` between two page walks follows the RSS; `pss_settled` is False while
     processes came or went and the budget did not yet allow to walk their pages and their kin's.
     `throttled_s` and the `stalled_*_s` (time in which at least one task waited: pressure stall information) are
-    totals of the payload's cgroup. GPU memory is in kB, `gpu_percent` the sum over the GPUs in use.
+    totals of the payload's cgroup. GPU memory is in kB, the GPU percentages are sums over the GPUs in use.
     """
 
     at: float
@@ -39,6 +39,7 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     gpus: int = 0
     gpu_memory_kb: int = 0
     gpu_percent: float = 0.0
+    gpu_memory_percent: float = 0.0
 
     @property
     def cpu_s(self) -> float:
@@ -86,7 +87,10 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     gpus: int = 0
     max_gpu_memory_kb: int = 0
     avg_gpu_memory_kb: int = 0
+    max_gpu_percent: float = 0.0
     avg_gpu_percent: float = 0.0
+    max_gpu_memory_percent: float = 0.0
+    avg_gpu_memory_percent: float = 0.0
     core_dumps: tuple[str, ...] = ()
 
     @property

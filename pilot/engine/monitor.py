@@ -23,6 +23,7 @@ from pilot.engine.monitor_files import Files, hardware
 from pilot.engine.monitor_tree import Budget, Family
 from pilot.engine.monitor_watch import Watch
 from pilot.lib import stacks
+from pilot.lib.gpu import Gpus
 from pilot.lib.kin import TOKEN
 from pilot.lib.process import Child, reap_strays
 from pilot.lib.procfs import Proc, Stat
@@ -56,7 +57,8 @@ class Monitor:
     """The sampler. `post` must take messages from any thread and return at once.
 
     `interval_s` is the time between two looks (longer when so much runs that looking gets dear), `record_s` that
-    between two lines of the files and two `Sampled` messages. All methods may be called from any thread.
+    between two lines of the files and two `Sampled` messages. `gpus` (from `Gpus.find`) are looked at as well. All
+    methods may be called from any thread.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Monitor:
         interval_s: float = 1.0,
         record_s: float = 10.0,
         proc_root: Path = Path("/proc"),
+        gpus: Gpus | None = None,
     ) -> None:
         self._post = post
         self._interval_s = interval_s
@@ -73,7 +76,8 @@ class Monitor:
         self._round_s = 0.0
         self._record_s = record_s
         self._proc = Proc(proc_root, reuse_s=0.2)
-        self._hardware = hardware(self._proc)
+        self._gpus = gpus
+        self._hardware = hardware(self._proc, gpus.names() if gpus else ())
         self._budget = Budget()
         self._walks = Budget(share=0.001, burst_s=0.05)
         self._watches: dict[str, Watch] = {}
@@ -96,13 +100,24 @@ class Monitor:
         if self._thread.is_alive():
             self._thread.join()
 
-    def watch(self, key: str, child: Child, workdir: Path, limits: Limits, outputs: Sequence[str] = ()) -> None:
+    def watch(
+        self,
+        key: str,
+        child: Child,
+        workdir: Path,
+        limits: Limits,
+        outputs: Sequence[str] = (),
+        gpus: Sequence[str] = (),
+    ) -> None:
         """Look at this payload from now on; the two files are written to `workdir`.
 
-        `outputs` names the output files, relative to `workdir`, that `output_mb` limits.
+        `outputs` names the output files, relative to `workdir`, that `output_mb` limits; `gpus` the GPUs that were
+        given to the payload, by index or UUID.
         """
         family = Family(child, self._proc, self._budget, files_every_s=0.0 if limits.open_files else 10.0)
         watch = Watch(key, family, Files(workdir, self._hardware), Disk(workdir, outputs, self._walks), limits)
+        if self._gpus is not None:
+            watch.use_gpus(self._gpus, gpus)
         with self._wake:
             self._watches[key] = watch
             self._wake.notify_all()

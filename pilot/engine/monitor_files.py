@@ -7,6 +7,7 @@ numbers. JSON: `Max` (totals for I/O and times), `Avg` (bytes per s for I/O), `H
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,63 +17,68 @@ from pilot.lib.procfs import Proc
 
 OUTPUT_NAME = "memory_monitor_output.txt"
 SUMMARY_NAME = "memory_monitor_summary.json"
-_COLUMNS = (
-    "Time wtime stime utime pss rss swap vmem rchar read_bytes wchar write_bytes nprocs nthreads".split()  # noqa: SIM905
-)
-HEADER = "\t".join(_COLUMNS) + "\n"
+#: prmon's column -> field of `Sample`.
+_COLUMNS = {
+    "Time": "at",
+    "wtime": "wall_s",
+    "stime": "system_s",
+    "utime": "user_s",
+    "pss": "pss_kb",
+    "rss": "rss_kb",
+    "swap": "swap_kb",
+    "vmem": "vmem_kb",
+    "rchar": "rchar",
+    "read_bytes": "read_bytes",
+    "wchar": "wchar",
+    "write_bytes": "write_bytes",
+    "nprocs": "processes",
+    "nthreads": "threads",
+}
+#: The same for machines with GPUs; a file on another machine does not have these columns.
+_GPU_COLUMNS = {
+    "ngpus": "gpus",
+    "gpufbmem": "gpu_memory_kb",
+    "gpumempct": "gpu_memory_percent",
+    "gpusmpct": "gpu_percent",
+}
+_IO = ("rchar", "read_bytes", "wchar", "write_bytes")
 
 
-def line(sample: Sample) -> str:
+def header(gpus: bool) -> str:
+    """The first line of the text file."""
+    return "\t".join([*_COLUMNS, *(_GPU_COLUMNS if gpus else ())]) + "\n"
+
+
+def line(sample: Sample, gpus: bool) -> str:
     """One line of the text file, with its newline."""
-    values = (
-        sample.at,
-        sample.wall_s,
-        sample.system_s,
-        sample.user_s,
-        sample.pss_kb,
-        sample.rss_kb,
-        sample.swap_kb,
-        sample.vmem_kb,
-        sample.rchar,
-        sample.read_bytes,
-        sample.wchar,
-        sample.write_bytes,
-        sample.processes,
-        sample.threads,
-    )
-    return "\t".join(str(int(value)) for value in values) + "\n"
+    fields = [*_COLUMNS.values(), *(_GPU_COLUMNS.values() if gpus else ())]
+    return "\t".join(str(int(getattr(sample, name))) for name in fields) + "\n"
 
 
 def summary(usage: Usage, hardware: dict[str, object]) -> bytes:
     """The JSON summary as one document."""
     wall_s = max(usage.wall_s, 1e-9)
-    totals = {
-        "rchar": usage.rchar,
-        "read_bytes": usage.read_bytes,
-        "wchar": usage.wchar,
-        "write_bytes": usage.write_bytes,
-    }
+    io = {name: getattr(usage, name) for name in _IO}
     largest = {
         "nprocs": usage.max_processes,
         "nthreads": usage.max_threads,
-        "pss": usage.max_pss_kb,
-        "rss": usage.max_rss_kb,
-        "swap": usage.max_swap_kb,
-        "vmem": usage.max_vmem_kb,
         "stime": round(usage.system_s, 2),
         "utime": round(usage.user_s, 2),
         "wtime": round(usage.wall_s, 2),
-        **totals,
+        **{name: getattr(usage, f"max_{name}_kb") for name in ("pss", "rss", "swap", "vmem")},
+        **io,
     }
     mean = {
         "nprocs": round(usage.avg_processes, 2),
         "nthreads": round(usage.avg_threads, 2),
-        "pss": usage.avg_pss_kb,
-        "rss": usage.avg_rss_kb,
-        "swap": usage.avg_swap_kb,
-        "vmem": usage.avg_vmem_kb,
-        **{name: round(value / wall_s) for name, value in totals.items()},
+        **{name: getattr(usage, f"avg_{name}_kb") for name in ("pss", "rss", "swap", "vmem")},
+        **{name: round(value / wall_s) for name, value in io.items()},
     }
+    if "gpu" in hardware:
+        largest |= {"ngpus": usage.gpus, "gpufbmem": usage.max_gpu_memory_kb}
+        largest |= {"gpumempct": round(usage.max_gpu_memory_percent), "gpusmpct": round(usage.max_gpu_percent)}
+        mean |= {"ngpus": usage.gpus, "gpufbmem": usage.avg_gpu_memory_kb}
+        mean |= {"gpumempct": round(usage.avg_gpu_memory_percent, 2), "gpusmpct": round(usage.avg_gpu_percent, 2)}
     document = {"Avg": mean, "HW": hardware, "Max": largest, "prmon": {"Version": "pilot"}}
     return msgspec.json.format(msgspec.json.encode(document), indent=1)
 
@@ -84,6 +90,7 @@ class Files:
         self._output = directory / OUTPUT_NAME
         self._summary = directory / SUMMARY_NAME
         self._hardware = hardware
+        self._gpus = "gpu" in hardware
         self._begun = False
         self._summed_up_s = 0.0
 
@@ -91,7 +98,7 @@ class Files:
         """Write one more line (and the first line before it)."""
         try:
             with open(self._output, "a" if self._begun else "w", encoding="ascii") as file:
-                file.write(line(sample) if self._begun else HEADER + line(sample))
+                file.write(line(sample, self._gpus) if self._begun else header(self._gpus) + line(sample, self._gpus))
             self._begun = True
         except OSError:
             pass
@@ -112,13 +119,14 @@ class Files:
             pass
 
 
-def hardware(proc: Proc) -> dict[str, object]:
-    """The machine as prmon's `HW` object tells it: processors and memory (kB)."""
+def hardware(proc: Proc, gpus: Sequence[str] = ()) -> dict[str, object]:
+    """The machine as prmon's `HW` object tells it: processors, memory (kB) and GPUs, if any, by their models."""
     cpus = [block for block in (proc.read("cpuinfo") or b"").decode(errors="replace").split("\n\n") if block.strip()]
     facts = [dict(_fact(text) for text in block.splitlines() if ":" in text) for block in cpus]
     sockets = len({fact.get("physical id", "0") for fact in facts}) or 1
     cores = len({(fact.get("physical id", "0"), fact.get("core id", str(n))) for n, fact in enumerate(facts)}) or 1
     _, _, memory = (proc.read("meminfo") or b"MemTotal: 0 kB").partition(b"MemTotal:")
+    gpu = {"nGPU": len(gpus), **{f"gpu_{n}": {"name": name} for n, name in enumerate(gpus)}}
     return {
         "cpu": {
             "CPUs": len(facts),
@@ -128,6 +136,7 @@ def hardware(proc: Proc) -> dict[str, object]:
             "ThreadsPerCore": max(1, len(facts) // cores),
         },
         "mem": {"MemTotal": int(memory.split(None, 1)[0])},
+        **({"gpu": gpu} if gpus else {}),
     }
 
 

@@ -155,8 +155,6 @@ class Family:
                 debt[0] += member.own_ticks[0]
                 debt[1] += member.own_ticks[1]
         for heir, debt in owed.items():
-            if heir == self.child.pid and heir not in tree:
-                continue
             got = self._inherited(heir, tree)
             self._lost_ticks[0] += max(0, debt[0] - got[0])
             self._lost_ticks[1] += max(0, debt[1] - got[1])
@@ -172,8 +170,15 @@ class Family:
         return parent
 
     def _inherited(self, heir: int, tree: dict[int, Stat]) -> tuple[int, int]:
-        """What the heir's count of ended children has grown by since the last look."""
+        """What the heir's count of ended children has grown by since the last look.
+
+        Of the payload's first process, once it was collected, only the sum with its own time is known.
+        """
         now, before = tree.get(heir), self.members.get(heir)
+        if now is None and heir == self.child.pid:
+            user, system = before.own_ticks if before else (0, 0)
+            spent = self.child.spent
+            return int(spent.user_s * TICKS_PER_S) - user, int(spent.system_s * TICKS_PER_S) - system
         if now is None or before is None:
             return 0, 0
         return (

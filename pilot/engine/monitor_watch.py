@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from pilot.engine.monitor_files import Files
 from pilot.engine.monitor_life import Life
 from pilot.engine.monitor_tree import Family
 from pilot.lib.cgroup import Reading
+from pilot.lib.gpu import Gpus
 
 #: Looks soon after the start, so that a payload of a second has a time series too.
 _FIRST_LOOKS_S = (0.0, 0.1, 0.3, 0.6)
@@ -41,6 +43,8 @@ class Watch:
         self.disk_look = DiskLook()
         self.reading = Reading()
         self._life = Life(self.began)
+        self._gpus: Gpus | None = None
+        self._assigned: tuple[str, ...] = ()
         self._looks = 0
         self._next_record = self.began
         self._over_memory_since: float | None = None
@@ -56,11 +60,28 @@ class Watch:
         if group is not None:
             self.reading = group.read()
             sample = _with_reading(sample, self.reading)
+        if self._gpus is not None:
+            sample = self._with_gpus(sample, self._gpus)
         if sample.processes:
             self.tally.add(sample)
         else:
             self.tally.finish(sample)
         return self.tally.last or sample
+
+    def use_gpus(self, gpus: Gpus, assigned: Sequence[str]) -> None:
+        """Look at GPUs too; those `assigned` to the payload count as its own where its processes are not told."""
+        self._gpus = gpus
+        self._assigned = tuple(assigned)
+
+    def _with_gpus(self, sample: Sample, gpus: Gpus) -> Sample:
+        use = gpus.use(self.family.members.keys(), self._assigned)
+        return msgspec.structs.replace(
+            sample,
+            gpus=use.gpus,
+            gpu_memory_kb=use.memory_kb,
+            gpu_percent=use.percent,
+            gpu_memory_percent=use.memory_percent,
+        )
 
     def plan(self, interval_s: float) -> None:
         """Set the time of the next look: soon after the start, then on a grid that all payloads share."""

@@ -76,10 +76,10 @@ def ended(monitor: Monitor, child: process.Child) -> Usage:
         (
             Limits(idle_s=1),
             1150,
-            r"no CPU time, I/O or change of a file for 1 s, limit 1 s \(1S\)",
+            r"no CPU time, I/O or change of a file for \d s, limit 1 s \(1S\)",
             "",
         ),
-        (Limits(looping_s=1), 1150, r"no I/O or change of a file for 1 s, limit 1 s", "burn(20)"),
+        (Limits(looping_s=1), 1150, r"no I/O or change of a file for \d s, limit 1 s", "burn(20)"),
     ],
 )
 def test_a_broken_limit_is_told_with_number_value_and_limit(

@@ -51,7 +51,10 @@ def test_cpu_time_of_children_nobody_waits_for_is_kept_as_last_seen(
 ) -> None:
     usage = watched(
         monitor,
-        payload("import signal\nsignal.signal(17, signal.SIG_IGN)\nchild(burn, 0.8)\ntime.sleep(1.5)\n"),
+        payload(
+            "import signal\nsignal.signal(17, signal.SIG_IGN)\nchild(burn, 0.8)\n"
+            "try: os.wait()\nexcept ChildProcessError: pass\n"
+        ),
         tmp_path,
     )
     assert 0.5 < usage.cpu_s < 1.1
@@ -63,7 +66,9 @@ def test_memory_of_four_children_is_counted_in_full(monitor: Monitor, payload: S
         payload("""
 def hog():
     kept = hold(50)
-    time.sleep(1.2)
+    open(f'ready{os.getpid()}', 'w').close()
+    while sum(name.startswith('ready') for name in os.listdir()) < 4: time.sleep(0.02)
+    time.sleep(0.8)
 for pid in [child(hog) for n in range(4)]: os.waitpid(pid, 0)
 """),
         tmp_path,
