@@ -145,6 +145,14 @@ class Monitor:
         watch = self._watches.get(key)
         return watch.tally.last if watch else None
 
+    def so_far(self, key: str) -> Usage | None:
+        """The summary of a payload that still runs; None for one that nobody looks at or that has no sample yet."""
+        watch = self._watches.get(key)
+        if watch is None or watch.tally.last is None:
+            return None
+        with watch.lock:
+            return watch.tally.usage()
+
     def _run(self) -> None:
         while True:
             with self._wake:

@@ -11,11 +11,18 @@ import msgspec
 
 from pilot.core import diagnose
 from pilot.core.command import Command
-from pilot.core.errors import Failure, NoLocalSpace, PayloadExecutionException, PayloadOutOfMemory
+from pilot.core.errors import (
+    Failure,
+    NoLocalSpace,
+    PayloadExecutionException,
+    PayloadExecutionFailure,
+    first_of,
+)
 from pilot.core.facts import Facts
 from pilot.core.job import Exit
-from pilot.core.limits import Limits
+from pilot.core.limits import Limits, aftermath
 from pilot.core.series import memory_leak
+from pilot.core.usage import Usage
 from pilot.engine import records
 from pilot.engine.bounds import limits_of
 from pilot.engine.means import Means, Run
@@ -141,13 +148,19 @@ class Finish:
         )
         run.log.info(f"payload ended with {_words(exit)} after {usage.wall_s:.1f} s, {usage.cpu_s:.1f} s of CPU")
         words = tail(run.directory / "payload.stderr", _WORDS_BYTES) or tail(run.directory / "payload.stdout", 512)
-        around = diagnose.Surroundings(oom_kills=usage.oom_kills)
-        failure = (run.box and exit.code != 0 and run.box.diagnose(exit, words)) or diagnose.diagnose(
-            exit, words, facts.payload_error, around
-        )
-        if failure is None and usage.oom_kills:
-            failure = PayloadOutOfMemory(f"the kernel ended {usage.oom_kills} of its processes").failure()
-        return failure, facts
+        return self._failure(exit, usage, words, facts.payload_error), facts
+
+    def _failure(self, exit: Exit, usage: Usage, words: str, said: tuple[int, str] | None) -> Failure | None:
+        """What is wrong: the container's trouble, the payload's own, and what shows only afterwards."""
+        failure: Failure | None = None
+        if exit.code != 0 and self._run.box is not None:
+            failure = self._run.box.diagnose(exit, words)
+        if failure is None:
+            failure = diagnose.diagnose(exit, words, said, diagnose.Surroundings(oom_kills=usage.oom_kills))
+        if failure is None and said is not None:
+            failure = PayloadExecutionFailure(f"exit code 0, but it reports error {said[0]}: {said[1]}").failure()
+        after = aftermath(_limits(self._means, self._run), usage)
+        return failure if after is None else first_of(failure, after)
 
     def _metrics(self) -> dict[str, str]:
         """What the memory's time series and the machine's features add to jobMetrics."""
@@ -167,7 +180,7 @@ def _surroundings(means: Means, run: Run) -> Surroundings:
     grant, queue = run.grant, means.queue_for(run.definition)
     return Surroundings(
         workdir=str(run.directory),
-        cores=grant.cores if grant else run.definition.cores,
+        cores=run.definition.cores,
         memory_mb=run.definition.memory_mb,
         gpus=grant.gpus if grant else None,
         queue=queue.name,

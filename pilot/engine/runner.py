@@ -348,6 +348,8 @@ class Runner:
 
     def _update(self, run: Run, job: Job, facts: Facts) -> JobUpdate:
         metadata = self._metadata(run) if job.phase is Phase.REPORTING else None
+        if job.phase is Phase.RUNNING and (usage := self.means.monitor.so_far(run.key)) is not None:
+            facts = msgspec.structs.replace(facts, usage=usage)
         stdout, run.stdout = run.stdout, ""
         if not stdout and facts.debug and job.phase is Phase.RUNNING:
             stdout = steering.debug_text(run)
