@@ -135,6 +135,12 @@ class RangeStore:
             raise FileHandlingFailure(f"the PilotDB {self.path}: {error}") from error
 
 
+def outputs_at_risk(path: Path | str, key: str) -> list[str]:
+    """The files of ranges that have been worked through and are in no archive yet. Opens the PilotDB for itself."""
+    with contextlib.closing(RangeStore(path)) as store:
+        return [row.said.output for row in store.ranges(key) if row.state is RangeState.DONE and row.said]
+
+
 def _changing(row: Row) -> tuple[object, ...]:
     archive = None if row.archive < 0 else row.archive
     said = row.said

@@ -89,6 +89,7 @@ class Agent:
         self._tell_worker("finished")
         self._acquirer.close()
         self.runner.reporter.close(2.0)
+        self.runner.events.close()
         self.means.staging.close(0.5)
         self.means.monitor.close()
         return self._exit_code

@@ -20,18 +20,22 @@ def clean_up(directory: Path, keep: str) -> None:
         _remove_all_but(directory, RECORDS)
 
 
-def clear_for_rerun(directory: Path) -> None:
-    """Remove what a payload that did not come to its end has left; its streams stay under a `.before` name."""
+def clear_for_rerun(directory: Path, keep: frozenset[str] = frozenset()) -> None:
+    """Remove what a payload that did not come to its end has left, except what `keep` names.
+
+    Its streams stay under a `.before` name.
+    """
     for name in ("payload.stdout", "payload.stderr"):
         with contextlib.suppress(OSError):
             os.replace(directory / name, directory / f"{name}.before")
-    _remove_all_but(directory, _KEPT_FOR_RERUN | {"payload.stdout.before", "payload.stderr.before"})
+    before = {"payload.stdout.before", "payload.stderr.before"}
+    _remove_all_but(directory, _KEPT_FOR_RERUN | before, keep)
 
 
-def _remove_all_but(directory: Path, names: frozenset[str]) -> None:
+def _remove_all_but(directory: Path, names: frozenset[str], whole: frozenset[str] = frozenset()) -> None:
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
-            if entry.name in names and entry.is_file(follow_symlinks=False):
+            if entry.name in whole or (entry.name in names and entry.is_file(follow_symlinks=False)):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)

@@ -107,6 +107,7 @@ class Run:
     timers: dict[str, Timer] = field(default_factory=dict)
     kill_sent: bool = False
     stdout: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
     parked: bool = False
     secrets: dict[str, Any] = field(default_factory=dict)
 

@@ -63,7 +63,7 @@ def _token(means: Means, run: Run) -> str:
 def start(means: Means, run: Run) -> None:
     """Start the payload in the job's directory, under the monitor. Raises `PilotError` when it cannot be started."""
     command = payload_command(run.definition, present=_names(run.directory))
-    env = payload_environment(means.base_env, run.definition, _surroundings(means, run))
+    env = payload_environment(means.base_env, run.definition, _surroundings(means, run)) | run.variables
     try:
         for name, text in command.files.items():
             (run.directory / name).write_text(text)

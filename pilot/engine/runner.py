@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Event, Job, Order, Phase, Reply, Stop, decide, entry_order
 from pilot.core.update import Answer, Command, JobUpdate
 from pilot.engine import leftovers, payload, records, stagework, steering
+from pilot.engine.eventwork import EventWork
 from pilot.engine.means import Means, Run
 from pilot.engine.reporter import Reporter
 from pilot.engine.reserve import Reserve
@@ -41,6 +43,7 @@ class Runner:
         self.reserve = Reserve(means.workdir, means.loop, means.settings.disk_patience)
         self.reserve.keep()
         self.reporter = Reporter(means.store, means.source, means.loop, self.reserve, self._answered)
+        self.events = EventWork(means, self.active, self.stop)
 
     # jobs come in
 
@@ -147,7 +150,8 @@ class Runner:
             case Order.STAGE_OUT | Order.STAGE_OUT_LOG:
                 self._give_room_back(run)
                 log_only = order is Order.STAGE_OUT_LOG
-                self._work(run, lambda: stagework.stage_out(self.means, run, log_only), self._staged_out)
+                out = partial(stagework.stage_out, self.means, run, log_only)
+                self.events.finish(run, lambda: self._work(run, out, self._staged_out))
             case Order.REPORT:
                 self._give_room_back(run)
                 self.reporter.poke()
@@ -184,7 +188,17 @@ class Runner:
         run.parked = False
         self._start_payload(run)
 
+    def _prepared(self, run: Run, failure: Failure | None) -> None:
+        """What the payload needs besides its inputs is there, or it is not worth starting."""
+        if failure or run.job.stopping:
+            self._event(run, Reply(Phase.RUNNING, failure), _timed(run, "payload", ended=True))
+        else:
+            self._start_payload(run)
+
     def _start_payload(self, run: Run) -> None:
+        if not self.events.is_prepared(run):
+            self.events.prepare(run, lambda failure: self._prepared(run, failure))
+            return
         run.began = time.monotonic()
         before = run.facts
         run.facts = msgspec.structs.replace(before, started=time.time(), runs=before.runs + 1)
@@ -226,6 +240,7 @@ class Runner:
 
     def _collect_payload(self, run: Run, finish: payload.Finish) -> None:
         failure, facts = finish.collect()
+        failure = failure or self.events.verdict(run)
         facts = _timed(run, "payload", ended=True, facts=facts)
         self._event(run, Reply(Phase.RUNNING, failure), facts, lambda: self.means.store.end_processes(run.key))
 
@@ -235,6 +250,7 @@ class Runner:
             run.parked = False
             self._event(run, Reply(Phase.RUNNING))
         elif run.child is not None and run.job.phase is Phase.RUNNING:
+            self.events.save(run)
             payload.end(self.means, run)
         else:
             run.cancel.set()
@@ -249,14 +265,10 @@ class Runner:
             return
 
         def then(_: Run, result: stagework.StagedIn | None, error: PilotError | None) -> None:
-            failure = error.failure() if error else result.failure if result else None
-            if failure or run.job.stopping:
-                self._event(run, Reply(Phase.RUNNING, failure), _timed(run, "payload", ended=True))
-            else:
-                self._start_payload(run)
+            self._prepared(run, error.failure() if error else result.failure if result else None)
 
         def again() -> stagework.StagedIn:
-            leftovers.clear_for_rerun(run.directory)
+            leftovers.clear_for_rerun(run.directory, self.events.kept(run))
             return stagework.stage_in(self.means, run)
 
         self._work(run, again, then)
@@ -298,6 +310,8 @@ class Runner:
         """Do what the server ordered."""
         if (failure := steering.kill_of(command)) is not None:
             self.stop(run, failure)
+        elif command.word == "softkill":
+            self.events.drain(run)
         elif steering.is_free(command):
             env = passed_on(self.means.base_env, PASSED_ON)
             self._work(run, lambda: steering.carry_out(run, command, env), self._tell_stdout)

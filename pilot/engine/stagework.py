@@ -121,6 +121,8 @@ def find_outputs(definition: JobDefinition, directory: Path) -> tuple[list[Outpu
     empty: list[str] = []
     for output in definition.outputs:
         paths = _matching(output, directory)
+        if definition.event_service and not definition.event_merge:
+            output = msgspec.structs.replace(output, optional=True)  # its outputs are those of its event ranges
         if not paths and not output.optional:
             missing.append(output.lfn)
         for path in paths:

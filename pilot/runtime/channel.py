@@ -98,6 +98,7 @@ class ZmqSocket:
         """Stop listening; every peer that is still there is lost."""
         if self._socket.closed:
             return
+        self._read(1_000_000)
         for fd in self._fds:
             self._loop.unwatch(fd)
         for peer in list(self._peers.values()):

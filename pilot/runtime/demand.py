@@ -17,7 +17,7 @@ class Limits(msgspec.Struct, frozen=True):
     """`horizon_s`: seconds of work that a request brings. `most`: ranges in one request. `first`: ranges per worker
     while nobody knows how long one takes. `reserve_s`: what the end needs to pack, store and tell."""
 
-    horizon_s: float = 10.0
+    horizon_s: float = 5.0
     most: int = 20_000
     first: int = 2
     reserve_s: float = 60.0

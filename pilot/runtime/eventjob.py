@@ -253,7 +253,9 @@ class EventJob:
         if self._asked_at is not None or dispatch.exhausted or dispatch.draining or now < self._ask_after:
             return
         left = None if self.deadline is None else self.deadline - now
-        workers = dispatch.workers or self._plan.workers
+        workers = dispatch.workers if dispatch.most_workers else self._plan.workers
+        if not workers:
+            return  # all have left, perhaps for good: the stock is enough for the first that comes back
         count = wanted(workers, ledger.ready, ledger.held, self._pace, left, self._plan.demand)
         if count > 0:
             self._asked_at = now

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from pilot.core.update import Answer, JobUpdate
+from pilot.plugins.sources.events import EventSource as EventSource
 
 
 class Capacity(msgspec.Struct, frozen=True):
@@ -43,6 +44,10 @@ class Source(Protocol):
     (a source neither sleeps nor repeats), any other ends the asking.
     Idempotence: `report` may be called again with an update whose answer was lost.
     """
+
+    @property
+    def events(self) -> EventSource | None:
+        """Its event ranges; None for a source that has none."""
 
     def acquire(self, capacity: Capacity) -> Acquired:
         """Ask for up to `capacity.jobs` jobs. A job that is returned is owned by this pilot from then on."""

@@ -10,6 +10,7 @@ from typing import Any
 from pilot.core.errors import PilotError
 from pilot.core.update import Answer, Command, JobUpdate
 from pilot.plugins.sources.base import Acquired, Capacity
+from pilot.plugins.sources.events import EventSource
 
 
 class DummySource:
@@ -21,7 +22,7 @@ class DummySource:
     Like a server it accepts one final word for each attempt; later ones are answered `alreadydone`.
     """
 
-    events = None
+    events: EventSource | None = None
 
     def __init__(self, jobs: Iterable[dict[str, Any]] = (), *, endless: bool = False) -> None:
         self.jobs: deque[dict[str, Any]] = deque(jobs)
