@@ -1,6 +1,6 @@
 """The physics payload of the event service tests: muon momenta of HZZ.root, histogrammed range by range.
 
-`worker` is one worker of the payload; `merged` adds the histograms up; `reference` makes them in one go.
+`pieces` reads the histograms of ranges, `merged` adds them up, `reference` makes one of all events in one go.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _PLACES = [folder / "shared/data/root/HZZ.root" for folder in Path(__file__).res
 HZZ = next((place for place in _PLACES if place.exists()), _PLACES[0])
 EVENTS = 2421
 
-#: `python -c WORKER`: starts `workers` processes that each work through ranges; dies over none of them by itself.
+#: `payload.py 4 0.1`: four processes that work through ranges, each as long as said; one that dies is started again.
 PAYLOAD = r"""
-import json, os, subprocess, sys
+import json, os, subprocess, sys, time
 BINS, WIDTH = 60, 5.0
 
 def histogram(path, first, last):
@@ -35,26 +35,25 @@ def work():
     from pilot.events import ranges
     for r in ranges():
         out = f"hist.{r.id}.json"
+        piece = {"id": r.id, **histogram(r.path, r.start_event, r.last_event)}
+        time.sleep(float(sys.argv[2]))
         with open(out, "w") as file:
-            json.dump({"id": r.id, **histogram(r.path, r.start_event, r.last_event)}, file)
+            json.dump(piece, file)
         r.done(out)
 
 if __name__ == "__main__":
     if sys.argv[1] == "work":
         work()
     else:
-        left = {}
-        for n in range(int(sys.argv[1])):
-            left[n] = subprocess.Popen([sys.executable, __file__, "work"])
-        starts = 0
-        while left:
-            for n, child in list(left.items()):
-                code = child.wait()
-                if code == 0 or starts > 40:
-                    del left[n]
-                else:
-                    starts += 1
-                    left[n] = subprocess.Popen([sys.executable, __file__, "work"])
+        command = [sys.executable, __file__, "work", *sys.argv[2:], "0"]
+        left = [subprocess.Popen(command) for n in range(int(sys.argv[1]))]
+        for again in range(60):
+            if not left:
+                break
+            pid, status = os.wait()
+            left = [child for child in left if child.pid != pid]
+            if status:
+                left.append(subprocess.Popen(command))
 """
 
 

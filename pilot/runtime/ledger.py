@@ -34,12 +34,13 @@ _WORKED_THROUGH = (RangeState.DONE, RangeState.PACKED, RangeState.STORED, RangeS
 
 
 class Ledger(RangeTable):
-    """All ranges of one job. Used by one thread. `max_tries` workers may die over a range before it fails.
+    """All ranges of one job. Used by one thread. `max_tries` workers may die over a range before it fails; from the
+    first death on it is handed out last, so that it cannot take the workers away from the others.
 
     `cpu_s` and `wall_s` are what the workers said they used, `events_done` the events of the ranges worked through.
     """
 
-    def __init__(self, max_tries: int = 3) -> None:
+    def __init__(self, max_tries: int = 8) -> None:
         super().__init__()
         self.max_tries = max_tries
         self.cpu_s = 0.0
@@ -47,6 +48,7 @@ class Ledger(RangeTable):
         self.events_done = 0
         self._next = 0
         self._again: deque[int] = deque()
+        self._suspects: deque[int] = deque()
         self._held: dict[int, dict[int, None]] = {}
 
     @property
@@ -77,6 +79,7 @@ class Ledger(RangeTable):
         """The ranges that will be handed out next, at most `count`."""
         numbers = [n for n, _ in zip(self._again, range(count), strict=False)]
         numbers.extend(range(self._next, min(self._next + count - len(numbers), len(self._ids))))
+        numbers.extend(n for n, _ in zip(self._suspects, range(count - len(numbers)), strict=False))
         return [n for n in numbers if self._state[n] == _READY]
 
     def restore(self, rows: Iterable[Row]) -> None:
@@ -86,7 +89,7 @@ class Ledger(RangeTable):
             if state == _HELD:
                 self._move(n, _READY)
             if state in (_READY, _HELD):
-                self._again.append(n)
+                (self._suspects if self._tries[n] else self._again).append(n)
         self._next = len(self._ids)
 
     def _tallied(self, rows: Iterable[Row]) -> Iterator[Row]:
@@ -106,7 +109,8 @@ class Ledger(RangeTable):
         return len(self._ids) - before
 
     def hand(self, worker: int, count: int) -> list[int]:
-        """Give up to `count` waiting ranges to a worker: first those that came back, then in the server's order."""
+        """Give up to `count` waiting ranges to a worker: first those that came back, then in the server's order, last
+        those over which a worker died."""
         numbers: list[int] = []
         while len(numbers) < count:
             if self._again:
@@ -114,6 +118,8 @@ class Ledger(RangeTable):
             elif self._next < len(self._ids):
                 n = self._next
                 self._next += 1
+            elif self._suspects:
+                n = self._suspects.popleft()
             else:
                 break
             if self._state[n] == _READY:
@@ -224,6 +230,7 @@ class Ledger(RangeTable):
         """Nothing will be worked through any more: what waits or is held is left to the server. How many those are."""
         self._held.clear()
         self._again.clear()
+        self._suspects.clear()
         self._next = len(self._ids)
         left = [*self.in_state(RangeState.READY), *self.in_state(RangeState.HELD)]
         for n in left:
@@ -239,7 +246,7 @@ class Ledger(RangeTable):
 
     def _back(self, n: int) -> None:
         self._move(n, _READY)
-        self._again.append(n)
+        (self._suspects if self._tries[n] else self._again).append(n)
 
     def _fail(self, n: int, why: str, fatal: bool = False) -> None:
         said = self._said.get(n, NOTHING_SAID)

@@ -183,7 +183,6 @@ def test_a_histogram_made_range_by_range_is_the_one_made_in_one_go(tmp_path):
         f"exec {shlex.quote(sys.executable)} payload.py 4",
         inputs={"HZZ.root": hzz.HZZ, "payload.py": write(tmp_path / "payload.py", hzz.PAYLOAD)},
         eventService="True",
-        coreCount=4,
     )
     bench = pilot(tmp_path, events, job)
     assert bench.run(patience_s=60) == 0
