@@ -41,6 +41,7 @@ CREATE TABLE samples (
   rchar INTEGER, wchar INTEGER, read_bytes INTEGER, write_bytes INTEGER, user_s REAL, system_s REAL,
   processes INTEGER, threads INTEGER, open_files INTEGER, pss_settled INTEGER, workdir_kb INTEGER, throttled_s REAL,
   stalled_cpu_s REAL, stalled_memory_s REAL, stalled_io_s REAL, gpus INTEGER, gpu_memory_kb INTEGER, gpu_percent REAL,
+  gpu_memory_percent REAL,
   PRIMARY KEY (key, at)
 ) WITHOUT ROWID;
 CREATE TABLE messages (
