@@ -330,8 +330,10 @@ def test_every_answer_to_a_request_for_jobs_is_understood(dialect: Any, answer: 
 def test_bulk_answers_are_read_one_by_one() -> None:
     answers = V1().read_answers(body(good([good({"StatusCode": 0}), good({"StatusCode": 30})])), 2)
     assert [a.accepted for a in answers] == [True, False]
-    mixed = [True, [{"StatusCode": 0, "command": "tobekilled"}, "StatusCode=30"]]
-    first, second = Classic().read_answers(body(mixed), 2)
+    wrapped = {"type": "json", "content": '{"StatusCode": 0, "command": "debug"}'}
+    mixed = [True, [{"StatusCode": 0, "command": "tobekilled"}, "StatusCode=30", wrapped]]
+    first, second, third = Classic().read_answers(body(mixed), 3)
+    assert third.accepted and third.commands == (Command("debug"),)
     assert first.commands == (Command("tobekilled"),) and (second.accepted, second.retry) == (False, True)
     with pytest.raises(CommunicationFailure):
         V1().read_answers(body(good([good(None)])), 2)

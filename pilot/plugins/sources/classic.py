@@ -186,6 +186,9 @@ def nested(value: object) -> Any:
 
 
 def _fields(what: str, item: object) -> dict[str, Any]:
+    """One answer inside another: flat text, an object, or an object that holds the answer as text (`content`)."""
+    if isinstance(item, dict) and isinstance(item.get("content"), str):
+        item = item["content"]
     if isinstance(item, str):
         return read_answer(what, item.encode())
     if isinstance(item, dict) and whole(item.get("StatusCode")) is not None:

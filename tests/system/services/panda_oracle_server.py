@@ -105,17 +105,17 @@ class Buffer:
 
     def updateJobStatus(self, job_id, status, param, *args, **more):
         self._note("updateJobStatus", [job_id, status, param, *args], more)
-        known = self.specs.get(job_id) or self._spec({"PandaID": job_id})
+        known = self.specs.get(int(job_id)) or self._spec({"PandaID": int(job_id)})
         known.jobStatus = status
         return "NULL"
 
-    def peekJobs(self, job_ids, **more):
-        return [self.specs.get(n) for n in job_ids]
+    def peekJobs(self, job_ids, *args, **more):
+        return [self.specs.get(int(n)) for n in job_ids]
 
     def getEventRanges(self, job_id, jobset_id, task_id, n_ranges, *args):
         self._note("getEventRanges", [job_id, jobset_id, task_id, n_ranges, *args], {})
         item = {"eventRangeID": f"{task_id}-{job_id}-1-1-1", "startEvent": 1, "lastEvent": 5}
-        return [item | {"LFN": "f", "GUID": "g", "scope": "s"}][:n_ranges]
+        return [item | {"LFN": "f", "GUID": "g", "scope": "s"}][: int(n_ranges)]
 
     def updateEventRanges(self, ranges, version):
         self._note("updateEventRanges", [ranges, version], {})

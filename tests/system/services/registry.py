@@ -11,6 +11,7 @@ SERVICES = {
     "dockerd": "dockerd",
     "podman": "podman",
     "panda_oracle": "panda_oracle",
+    "panda_oracle_old": "panda_oracle_old",
     "slurm": "slurm",
     "gridftp": "gridftp",
     "gfal": "gfal",
