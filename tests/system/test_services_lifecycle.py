@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,15 @@ def ground(tmp_path: Path) -> Ground:
     (tmp_path / "run").mkdir()
     (tmp_path / "cache").mkdir()
     return Ground(cache=tmp_path / "cache", run=tmp_path / "run")
+
+
+@pytest.fixture
+def other_checkout(tmp_path: Path, s3: dict[str, object]) -> Iterator[Ground]:
+    """A run folder of its own beside what this checkout keeps, where `s3` stands for what is installed."""
+    ground = prepared(tmp_path)
+    yield replace(ground, cache=prepared().cache)
+    shutil.rmtree(ground.run)
+    shutil.rmtree(ground.cache)
 
 
 def test_every_process_of_a_service_is_ended_also_one_in_another_session_without_the_mark(ground: Ground) -> None:
@@ -80,10 +90,12 @@ def test_a_checkout_s_run_folder_is_short_and_open_however_the_checkout_lies(tmp
     ground = prepared(base)
     try:
         assert len(str(ground.run)) <= 28
-        assert all(parent.stat().st_mode & 0o001 for parent in (ground.run, *ground.run.parents))
+        for folder in (ground.run, ground.cache):
+            assert all(parent.stat().st_mode & 0o001 for parent in (folder, *folder.parents))
         assert prepared(base) == ground
     finally:
         ground.run.rmdir()
+        ground.cache.rmdir()
 
 
 def test_needs_come_first_and_once() -> None:
@@ -92,9 +104,8 @@ def test_needs_come_first_and_once() -> None:
     assert len(set(ordered)) == len(ordered)
 
 
-@pytest.mark.usefixtures("s3")  # so that the environment it needs is there
-def test_a_service_lives_until_its_last_user_lets_go_and_is_started_again_when_it_died(tmp_path: Path) -> None:
-    ground = replace(prepared(tmp_path), cache=prepared().cache)
+def test_a_service_lives_until_its_last_user_lets_go_and_is_started_again_when_it_died(other_checkout: Ground) -> None:
+    ground = other_checkout
     try:
         first, second = lifecycle.Holder(ground), lifecycle.Holder(ground)
         endpoint = lifecycle.up(ground, ["s3"], first)["s3"]
@@ -111,7 +122,6 @@ def test_a_service_lives_until_its_last_user_lets_go_and_is_started_again_when_i
         assert not ground.folder("s3").exists()
     finally:
         lifecycle.down(ground, ["s3"])
-        shutil.rmtree(ground.run)
 
 
 USER = """
@@ -125,11 +135,10 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.usefixtures("s3")
-def test_the_next_session_ends_what_a_killed_one_left(tmp_path: Path) -> None:
-    ground = prepared(tmp_path)
+def test_the_next_session_ends_what_a_killed_one_left(other_checkout: Ground) -> None:
+    ground = other_checkout
     killed = subprocess.Popen(
-        [sys.executable, "-c", USER, str(prepared().cache), str(ground.run)],
+        [sys.executable, "-c", USER, str(ground.cache), str(ground.run)],
         cwd=Path(__file__).parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -143,4 +152,3 @@ def test_the_next_session_ends_what_a_killed_one_left(tmp_path: Path) -> None:
     next_one.release()
     assert not process.alive(left)
     assert not ground.folder("s3").exists()
-    shutil.rmtree(ground.run)

@@ -74,22 +74,34 @@ def prepared(base: Path | None = None) -> Ground:
     may be shared by several checkouts with PILOT_SERVICES_CACHE.
 
     `run` is a link to a folder under /var/tmp: servers that drop root must reach it however private the checkout is,
-    a unix socket's path holds 107 bytes, and podman cleans up nothing whose state has a path of more than 50."""
+    a unix socket's path holds 107 bytes, and podman cleans up nothing whose state has a path of more than 50. Users
+    other than root read what is kept, too: in a private checkout `cache` is such a link as well."""
     base = (base or Path(os.environ.get("PILOT_SERVICES") or REPOSITORY / ".services")).absolute()
     base.mkdir(parents=True, exist_ok=True)
     base.chmod(0o755)
-    run, aside = base / "run", Path("/var/tmp") / f"pilot-{hashlib.sha256(str(base).encode()).hexdigest()[:10]}"
-    aside.mkdir(exist_ok=True)
-    aside.chmod(0o755)
-    if run.is_symlink() and run.readlink() != aside:
-        run.unlink()
+    aside = Path("/var/tmp") / f"pilot-{hashlib.sha256(str(base).encode()).hexdigest()[:10]}"
+    cache = Path(os.environ.get("PILOT_SERVICES_CACHE") or base / "cache")
+    if cache.parent == base and not cache.is_dir() and not _open_to_all(base):
+        _linked(cache, aside.with_suffix(".cache"))
+    cache.mkdir(parents=True, exist_ok=True)
+    _linked(base / "run", aside)
+    return Ground(cache=cache.resolve(), run=aside.resolve())
+
+
+def _open_to_all(path: Path) -> bool:
+    return all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents))
+
+
+def _linked(link: Path, target: Path) -> None:
+    """Makes the folder `target` and the link to it, also where a link copied from another checkout stands."""
+    target.mkdir(exist_ok=True)
+    target.chmod(0o755)
+    if link.is_symlink() and link.readlink() != target:
+        link.unlink()
     try:
-        run.symlink_to(aside)
+        link.symlink_to(target)
     except FileExistsError:
         pass
-    cache = Path(os.environ.get("PILOT_SERVICES_CACHE") or base / "cache")
-    cache.mkdir(parents=True, exist_ok=True)
-    return Ground(cache=cache.resolve(), run=run.resolve())
 
 
 def read_json(path: Path) -> Any:

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-from tests.system.services import packages, process
+from tests.system.services import packages, process, venvs
 from tests.system.services.ground import Endpoint, Ground, ServiceFailed, read_json, write_json
 from tests.system.services.registry import SERVICES
 
@@ -61,7 +61,7 @@ def install(ground: Ground, names: Iterable[str], told: Callable[[str, float], N
         debian.add_done_callback(lambda _: told("packages", time.monotonic() - begun))
 
         def one(name: str) -> None:
-            if service(name).PACKAGES:
+            if not venvs.possible(name):
                 debian.result()
             start = time.monotonic()
             with ground.building(name):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.system.services.ground import ServiceFailed
@@ -29,12 +30,14 @@ CONTAINERS = (
 )
 GUESTS = ("user-mode-linux",)
 BROWSER = ("chromium",)
-TOOLS = ("python3-venv", "procps", "curl")
+# What a bare Debian Python lacks to make an environment; other builds of Python have it.
+PYTHON = () if find_spec("pip") or find_spec("ensurepip") else ("python3-venv",)
 
-ALL = (*XROOTD, *GFAL, *GRIDFTP, *PKI, *NGINX, *SWIFT, *SLURM, *CONTAINERS, *GUESTS, *BROWSER, *TOOLS)
+ALL = (*XROOTD, *GFAL, *GRIDFTP, *PKI, *NGINX, *SWIFT, *SLURM, *CONTAINERS, *GUESTS, *BROWSER, *PYTHON)
 
 APT_WAITS_S = 600
 TRIES = 3
+FAST = ("-o", "Acquire::Retries=3", "-o", "Acquire::Languages=none", "-o", "Dpkg::Options::=--force-unsafe-io")
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -65,7 +68,7 @@ def install(packages: tuple[str, ...] = ALL) -> None:
 
 def _apt(*words: str) -> None:
     """Other users of apt on this machine are waited for; a network that fails is tried again."""
-    command = ["apt-get", "-q", "-o", f"DPkg::Lock::Timeout={APT_WAITS_S}", "-o", "Acquire::Retries=3", *words]
+    command = ["apt-get", "-q", "-o", f"DPkg::Lock::Timeout={APT_WAITS_S}", *FAST, *words]
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for attempt in range(1, TRIES + 1):
         done = subprocess.run(

@@ -1,10 +1,10 @@
 """pegasus-transfer, the reference for the transfer file and the exit codes of `pilot transfer`."""
 
-from tests.system.services import venvs
+from tests.system.services import packages, venvs
 from tests.system.services.ground import Endpoint, Ground
 
 NEEDS = ()
-PACKAGES = ()
+PACKAGES = packages.PYTHON
 
 
 def install(ground: Ground) -> None:

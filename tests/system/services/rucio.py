@@ -11,7 +11,7 @@ from tests.system.services.ground import Endpoint, Ground, ServiceFailed, write_
 from tests.system.services.process import PATH, spawn, wait_until
 
 NEEDS = ("pki", "gfal", "xrootd", "xrootd_tls")
-PACKAGES = (*packages.XROOTD, *packages.GFAL)
+PACKAGES = (*packages.XROOTD, *packages.GFAL, *packages.PYTHON)
 
 USER, PASSWORD = "tester", "loopback-only"
 SCOPE = "test"

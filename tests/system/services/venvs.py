@@ -18,6 +18,11 @@ def python(ground: Ground, name: str) -> Path:
     return ground.cache / "venvs" / name / "bin" / "python"
 
 
+def possible(name: str) -> bool:
+    """Whether a service consists of an environment which this Python can make before any Debian package is there."""
+    return (REQUIREMENTS / f"{name}.txt").exists() and bool(find_spec("pip") or find_spec("ensurepip"))
+
+
 def make(ground: Ground, name: str) -> None:
     """The environment with exactly what `requirements/NAME.txt` lists; a half-made or outdated one is made anew."""
     folder, listed = ground.cache / "venvs" / name, REQUIREMENTS / f"{name}.txt"

@@ -1,5 +1,6 @@
 """XRootD without authentication: root:// and http://, checksums, third-party copy."""
 
+import socket
 from pathlib import Path
 
 from tests.system.services import packages, ports
@@ -68,11 +69,13 @@ xrootd.async off
 def serve(
     ground: Ground, name: str, config: str, *listening: int, private_mounts: tuple[tuple[Path, Path], ...] = ()
 ) -> None:
-    """Writes the configuration and returns once the server listens on all of these ports."""
+    """Writes the configuration and returns once the server listens on all of these ports. The server does not start
+    where this machine's name has no address, so it is given one in a hosts file that it alone sees."""
     folder = ground.folder(name)
     path = folder / "etc" / "xrootd.cfg"
     path.write_text(config)
-    server = spawn(
-        folder, ["xrootd", "-c", path, "-n", "test"], cwd=folder / "run", user=USER, private_mounts=private_mounts
-    )
+    hosts = folder / "etc" / "hosts"
+    hosts.write_text(f"127.0.0.1 localhost\n::1 localhost\n127.0.0.1 {socket.gethostname()}\n")
+    mounts = (*private_mounts, (hosts, Path("/etc/hosts")))
+    server = spawn(folder, ["xrootd", "-c", path, "-n", "test"], cwd=folder / "run", user=USER, private_mounts=mounts)
     wait_until(folder, lambda: all(ports.answers(port) for port in listening), name, server)
