@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cleanup": ("pilot.cli.cleanup", "remove files and directories, here or on storages"),
     "status": ("pilot.cli.status", "what is running now, and what has run"),
     "show": ("pilot.cli.show", "all that is known of one job"),
+    "benchmark": ("pilot.cli.benchmark", "how fast this node's cores are"),
     "tail": ("pilot.cli.tail", "the end of the log that a job is writing to"),
 }
 
