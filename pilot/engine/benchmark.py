@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from pilot.core.errors import GeneralError
+from pilot.lib import whirl
 from pilot.lib.procfs import Proc
 
 #: The score of a core that counts as one (cpuConversionFactor 1.0).
@@ -51,10 +51,14 @@ class Result(msgspec.Struct, frozen=True):
 def measure_whirl(cpu_s: float, copies: int, reference: float, env: Mapping[str, str], proc: Proc) -> Result:
     """Run the project's own benchmark on so many cores at once. Raises `GeneralError`."""
     begun = time.monotonic()
-    argv = [sys.executable, "-P", "-m", "pilot.lib.whirl", str(cpu_s)]
     running = [
         subprocess.Popen(
-            argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            whirl.command(cpu_s),
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         for _ in range(copies)
     ]

@@ -1,4 +1,4 @@
-"""A small CPU benchmark of our own: `python -m pilot.lib.whirl SECONDS` prints its score as a number.
+"""A small CPU benchmark of our own; `command` is what runs it in a process of its own and prints the score.
 
 Like DB12 it draws normal random numbers and sums them up, and its score has DB12's scale: 12.5 million draws in 250 s
 of CPU time are 1. It answers for one core, in about the given CPU time, and needs nothing but an interpreter.
@@ -29,6 +29,6 @@ def whirl(cpu_s: float) -> float:
     return draws / spent_s / _DRAWS_OF_ONE if spent_s > 0 else 0.0
 
 
-if __name__ == "__main__":
-    whirl(0.05)
-    print(whirl(float(sys.argv[1])))
+def command(cpu_s: float) -> list[str]:
+    """The arguments of a process that warms up, whirls and prints its score."""
+    return [sys.executable, "-P", "-c", f"from {__name__} import whirl; whirl(0.05); print(whirl({cpu_s!r}))"]
