@@ -71,7 +71,7 @@ def _completed(site: StagingSite, settings: Settings, workdir: Path) -> StagingS
         site,
         storages=(*site.storages, *(() if writes else (local,))),
         astorages={**own, **site.astorages},
-        copytools=site.copytools or {"pr": (settings.stage_in_mode,)},
+        copytools=site.copytools or {"pr": (settings.stage_in_mode, "auto")},
         input_dir=str(Path(settings.input_dir).absolute()) if settings.input_dir else "",
         output_dir=str(Path(settings.output_dir).absolute()) if settings.output_dir else "",
     )

@@ -70,6 +70,8 @@ class Reader:
         try:
             return [_decoded(row) for row in self._db.execute(sql, values)]
         except sqlite3.Error as error:
+            if "no such table" in str(error) and not self._db.execute("PRAGMA user_version").fetchone()[0]:
+                return []  # the pilot has opened the file and is about to fill it
             raise FileHandlingFailure(f"the PilotDB cannot be read: {error}") from error
 
 
