@@ -32,6 +32,7 @@ from pilot.lib.files import write_atomically
 from pilot.lib.kin import Identity
 from pilot.lib.process import Child, spawn
 from pilot.lib.procfs import Proc
+from pilot.runtime import steps
 from pilot.runtime.environment import Surroundings, payload_environment
 from pilot.runtime.payload_command import payload_command
 
@@ -135,6 +136,7 @@ class Finish:
         if run.box is not None and run.box.container.traits.daemon:
             self._means.staging.submit(run.box.end, lambda result, error: None)
         exit = self._child.poll() or Exit(code=255)
+        notes = steps.read_notes(tail(run.directory / steps.NOTES, 4096))
         usage = self._means.monitor.unwatch(run.key)
         report = records.read_json_object(run.directory / "jobReport.json")
         complaint = records.read_json_object(run.directory / "payload_error_report.json")
@@ -148,7 +150,15 @@ class Finish:
         )
         run.log.info(f"payload ended with {_words(exit)} after {usage.wall_s:.1f} s, {usage.cpu_s:.1f} s of CPU")
         words = tail(run.directory / "payload.stderr", _WORDS_BYTES) or tail(run.directory / "payload.stdout", 512)
+        if (around := steps.verdict(run.definition, notes, self._step_words(notes))) is not None:
+            return around, msgspec.structs.replace(facts, exit=_payload_exit(notes))
+        if run.definition.hpo and exit.code in (steps.NO_POINTS, steps.ALL_DONE, steps.LOOP_LIMIT):
+            exit = _payload_exit(notes) or Exit(code=0)
+            facts = msgspec.structs.replace(facts, exit=exit)
         return self._failure(exit, usage, words, facts.payload_error), facts
+
+    def _step_words(self, notes: list[steps.Noted]) -> str:
+        return diagnose.last_words(tail(self._run.directory / f"{notes[-1].name}.stderr", 4096)) if notes else ""
 
     def _failure(self, exit: Exit, usage: Usage, words: str, said: tuple[int, str] | None) -> Failure | None:
         """What is wrong: the container's trouble, the payload's own, and what shows only afterwards."""
@@ -209,6 +219,11 @@ def _opened(path: Path) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _payload_exit(notes: list[steps.Noted]) -> Exit | None:
+    code = steps.payload_code(notes)
+    return None if code is None else Exit(code=code)
 
 
 def _words(exit: Exit) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -120,7 +121,7 @@ def find_outputs(definition: JobDefinition, directory: Path) -> tuple[list[Outpu
     missing: list[str] = []
     empty: list[str] = []
     for output in definition.outputs:
-        paths = _matching(output, directory)
+        paths = _matching(output, directory, definition.hpo)
         if definition.event_service and not definition.event_merge:
             output = msgspec.structs.replace(output, optional=True)  # its outputs are those of its event ranges
         if not paths and not output.optional:
@@ -146,10 +147,10 @@ def directory_bytes(directory: Path) -> int:
     return total
 
 
-def _matching(output: OutputFile, directory: Path) -> list[Path]:
+def _matching(output: OutputFile, directory: Path, looped: bool) -> list[Path]:
     if not output.pattern:
-        path = directory / output.lfn
-        return [path] if path.is_file() else []
+        turns = directory.glob(f"{glob.escape(output.lfn)}_*") if looped else ()  # one a turn of the loop
+        return [path for path in (directory / output.lfn, *sorted(turns)) if path.is_file()]
     expression = re.compile(output.pattern)
     return sorted(p for p in directory.iterdir() if expression.fullmatch(p.name) and p.is_file())
 

@@ -16,6 +16,7 @@ import msgspec
 
 from pilot.core.errors import TransformNotFound
 from pilot.core.job import JobDefinition
+from pilot.runtime.steps import has_steps, with_steps
 
 #: Words that only the shell itself understands: nothing that could replace it.
 _SHELL_WORDS = re.compile(
@@ -47,7 +48,8 @@ def payload_command(
     """
     parameters, files = with_input_lists(job.parameters, job.write_to_file)
     body = whole_line(job, parameters, present)
-    line = "".join(f"{step.rstrip('; ')} || exit $?\n" for step in setup) + as_process(body)
+    body = with_steps(job, body) if has_steps(job) else as_process(body)
+    line = "".join(f"{step.rstrip('; ')} || exit $?\n" for step in setup) + body
     return PayloadCommand((shell, "-c", line), line, files)
 
 
