@@ -96,7 +96,8 @@ def start(means: Means, run: Run) -> None:
     means.monitor.watch(
         run.key, run.child, run.directory, _limits(means, run), [file.lfn for file in run.definition.outputs]
     )
-    run.log.info(f"payload started, pid {run.child.pid}: {command.line}")
+    line = " ".join(command.line.split())
+    run.log.info(f"payload started, pid {run.child.pid}: {line[:300]}")
 
 
 def end(means: Means, run: Run) -> None:
