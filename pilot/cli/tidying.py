@@ -47,8 +47,8 @@ def _absolute(url: str) -> str:
 
 def tell(deeds: list[Deed], as_json: bool, word: str) -> int:
     """Print what came of the targets; the exit code."""
+    from pilot.lib.urls import shown
     from pilot.staging.report import deed_line, exit_code, to_json
-    from pilot.staging.urls import shown
 
     failed = sum(1 for deed in deeds if deed.failure)
     code = exit_code(len(deeds) - failed, failed)

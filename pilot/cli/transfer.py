@@ -190,7 +190,7 @@ def _explain(request: Request, as_json: bool) -> int:
 
 
 def _tell_attempt(attempt: Any) -> None:
-    from pilot.staging.urls import shown
+    from pilot.lib.urls import shown
 
     what = attempt.failure.message if attempt.failure else f"{attempt.size} bytes"
     words = f"{attempt.copytool}: {attempt.source} -> {attempt.target}: {what} in {attempt.seconds:.3f} s"

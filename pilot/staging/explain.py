@@ -6,9 +6,9 @@ from typing import Any
 
 from pilot.core.errors import PilotError
 from pilot.core.transfer import Transfer
+from pilot.lib.urls import shown
 from pilot.staging.request import Request
 from pilot.staging.toolbox import Toolbox
-from pilot.staging.urls import shown
 
 
 def plan_lines(request: Request, toolbox: Toolbox) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pilot.core.staging import StagingSettings
+from pilot.lib.urls import host_of
 from pilot.staging.toolbox import Toolbox
-from pilot.staging.urls import host_of
 from pilot.staging.verify import Try
 from pilot.staging.work import Work
 

@@ -24,7 +24,7 @@ class Relay:
         self._second = second
         self._spool_dir = spool_dir or tempfile.gettempdir()
         hashes = first.ability.hashes or second.ability.hashes
-        self.ability = Ability(third_party=True, hashes=hashes, proves=second.ability.proves)
+        self.ability = Ability(third_party=True, hashes=hashes)
 
     def move(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
         """One file after the other, so that only one lies here at a time."""

@@ -9,8 +9,8 @@ import msgspec
 
 from pilot.core.errors import Failure
 from pilot.core.transfer import Attempt, Outcome
+from pilot.lib.urls import shown
 from pilot.staging.tidy import Deed
-from pilot.staging.urls import shown
 
 ALL, NONE, SOME = 0, 1, 2
 

@@ -12,11 +12,11 @@ from pilot.core.errors import Failure, PilotError
 from pilot.core.transfer import Direction
 from pilot.lib.cancel import Cancel
 from pilot.lib.files import local_path
+from pilot.lib.urls import shown
 from pilot.plugins.copytools.base import Fault, ToolError
 from pilot.staging.faults import failure_of
 from pilot.staging.request import Target
 from pilot.staging.toolbox import Toolbox
-from pilot.staging.urls import shown
 
 
 class Deed(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pilot.core.errors import NoStorageProtocol, UnknownCopyTool
 from pilot.core.staging import ToolSettings
 from pilot.lib.registry import Registry, UnknownPlugin
+from pilot.lib.urls import scheme_of
 from pilot.plugins.copytools.base import CopyTool
 from pilot.staging.relay import Relay
-from pilot.staging.urls import scheme_of
 
 
 class Toolbox:

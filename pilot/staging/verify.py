@@ -53,9 +53,10 @@ class Verifier:
         self.check_size(item, moved.size)
         known = moved.checksums or sums
         spent = moved.checksum_seconds
-        if item.kinds and not known and item.part:
+        if item.part and len(known) < len(item.kinds):
             begin = time.perf_counter()
-            known = checksum_of(item.part, item.kinds, lambda count: watch.check()).values()
+            missing = [kind for kind in item.kinds if kind not in known]
+            known = known | checksum_of(item.part, missing, lambda count: watch.check()).values()
             spent += time.perf_counter() - begin
         try:
             self.check_sums(item, known)
@@ -63,7 +64,7 @@ class Verifier:
             if moved.resumed or (item.local_source is None and _right_at_source(tool, item, error.kind, watch)):
                 raise _Mismatch(error.kind, error.detail, Fault.DAMAGED) from error
             raise
-        if item.final is None and self._wanted and (not tool.ability.proves or item.transfer.read_back):
+        if item.final is None and self._wanted and (not moved.proven or item.transfer.read_back):
             _prove(tool, item, moved.size, known, watch, self._token)
         return Moved(size=moved.size, checksums=known, checksum_seconds=spent, target=moved.target)
 

@@ -99,6 +99,7 @@ class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one `Move`. `checksums` (kind -> hex) are of the bytes that passed through the tool.
 
     `target` is set if the file lies elsewhere than asked for; `resumed` if it began with what an earlier try had left.
+    `proven`: the storage has told that it has this very content; else the engine asks with `stat`.
     """
 
     size: int = 0
@@ -106,6 +107,7 @@ class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
     checksum_seconds: float = 0.0
     target: str = ""
     resumed: bool = False
+    proven: bool = False
     fault: Fault | None = None
     detail: str = ""
 
@@ -122,7 +124,6 @@ class Ability(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a tool can do, as data: nobody probes.
 
     `hashes`: it reports the checksums of a `Move` from the pass that moves it; else the engine reads the local end.
-    `proves`: it has made sure itself that a remote target is the file; else the engine asks with `stat`.
     `lands`: it puts a local target whole under its final name itself; else the engine gives it a temporary name.
     `parallel`: how many calls at once pay for many files of one host. `batch`: how many files one call may take.
     `large`: files from this size on are worth a thread of their own.
@@ -134,7 +135,6 @@ class Ability(msgspec.Struct, frozen=True, omit_defaults=True):
     third_party: bool = False
     blind: bool = False
     hashes: bool = False
-    proves: bool = False
     lands: bool = False
     resumes: bool = False
     removes: bool = True

@@ -25,6 +25,7 @@ class Entry(NamedTuple):
 TOOLS: dict[str, Entry] = {
     "copy": Entry(_HERE + "copy:Copy", "file"),
     "http": Entry(_HERE + "http:Http", _WEB),
+    "xrootd": Entry(_HERE + "xrootd:Xrootd", "root roots xroot xroots"),
     "symlink": Entry(_HERE + "links:Symlink", "", "file"),
     "blindlink": Entry(_HERE + "links:BlindLink", "", "file"),
     "hardlink": Entry(_HERE + "links:Hardlink", "", "file"),
@@ -33,7 +34,7 @@ TOOLS: dict[str, Entry] = {
 }
 
 #: Names by which queues call our tools. `auto` links what is local and leaves the rest to the scheme.
-ALIASES = {"auto": "symlink", "cp": "copy", "ln": "symlink", "reflink": "hardlink"}
+ALIASES = {"auto": "symlink", "cp": "copy", "ln": "symlink", "reflink": "hardlink", "xrdcp": "xrootd"}
 
 
 def registry() -> Registry[CopyTool]:

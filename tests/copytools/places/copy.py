@@ -11,14 +11,17 @@ from pilot.core.staging import ToolSettings
 class Directory:
     """Files below a directory, reached by URLs that begin with `prefix`."""
 
-    def __init__(self, root: Path, prefix: str = "", settings: ToolSettings | None = None) -> None:
+    def __init__(self, root: Path, prefix: str = "", settings: ToolSettings | None = None, quoted: bool = True) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self.prefix = prefix
+        self.quoted = quoted
         self.settings = settings or ToolSettings()
 
     def url(self, name: str) -> str:
-        return f"{self.prefix}/{quote(name)}" if self.prefix else str(self.root / name)
+        if not self.prefix:
+            return str(self.root / name)
+        return f"{self.prefix}/{quote(name) if self.quoted else name}"
 
     def store(self, name: str, data: bytes) -> None:
         path = self.root / name

@@ -1,4 +1,4 @@
-"""What staging wants to know of a URL, and how one is shown: without what is secret in it."""
+"""What one wants to know of a URL without taking it apart, and how it is shown: without what is secret in it."""
 
 from __future__ import annotations
 
