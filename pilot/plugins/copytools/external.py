@@ -35,7 +35,7 @@ def call(
     try:
         ran = run(
             argv,
-            env={**settings.environment, **(env or {})},
+            env=_merged(settings, env or {}),
             cancel=watch.cancel,
             limit_s=watch.seconds_left,
             tick_s=min(_TICK_S, watch.stall_s),
@@ -55,7 +55,7 @@ def ask(settings: ToolSettings, argv: Sequence[str], cancel: Cancel | None, env:
     """Run a program for a question. Raises `ToolError`."""
     limit_s = settings.stall_s
     try:
-        ran = run(argv, env={**settings.environment, **env}, cancel=cancel or Cancel(), limit_s=limit_s)
+        ran = run(argv, env=_merged(settings, env), cancel=cancel or Cancel(), limit_s=limit_s)
     except OSError as error:
         raise ToolError(Fault.NO_TOOL, f"{argv[0]}: {error.strerror}") from error
     if ran.cancelled:
@@ -63,6 +63,11 @@ def ask(settings: ToolSettings, argv: Sequence[str], cancel: Cancel | None, env:
     if ran.late:
         raise ToolError(Fault.TIMEOUT, f"{argv[0]} gave no answer in {limit_s:.0f} s")
     return ran
+
+
+def _merged(settings: ToolSettings, env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child; an empty value takes a variable away."""
+    return {name: value for name, value in {**settings.environment, **env}.items() if value or name not in env}
 
 
 class _Growth:

@@ -214,7 +214,11 @@ def client_environment(settings: ToolSettings) -> dict[str, str]:
         words["X509_CERT_DIR"] = settings.ca_path
     if settings.token_file:
         words["BEARER_TOKEN_FILE"] = settings.token_file
-    return {name: value for name, value in words.items() if name not in settings.environment or "X509" in name}
+    told = {name: value for name, value in words.items() if name not in settings.environment or "X509" in name}
+    if not os.path.exists(settings.environment.get("X509_USER_PROXY", "/")) and "X509_USER_PROXY" not in told:
+        # A proxy that is not there would end the connection even where a token opens the door.
+        told["X509_USER_PROXY"] = ""
+    return told
 
 
 def _arrived(path: str, kind: str, value: str) -> Moved:

@@ -14,6 +14,7 @@ _WORDS: tuple[tuple[str, Fault], ...] = (
     (r"no space left|\[3009\]|quota exceeded|\[3031\]", Fault.NO_SPACE),
     (r"file exists|\[3018\]|already exists", Fault.EXISTS),
     (r"certificate has expired|proxy.*expired|expired.*proxy|token.*expired", Fault.EXPIRED),
+    (r"unable to use cert\+key file", Fault.CREDENTIAL),
     (r"auth(entication)? failed|\[3030\]|no protocols left|unable to get.*credential|login failed", Fault.CREDENTIAL),
     (r"\[3010\]|permission denied|not authorized|disallowed|\[3025\]|read-only", Fault.DENIED),
     (r"\[3011\]|no such file or directory|\[3017\]", Fault.MISSING),
