@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("pilot.cli.status", "what is running now, and what has run"),
     "show": ("pilot.cli.show", "all that is known of one job"),
     "benchmark": ("pilot.cli.benchmark", "how fast this node's cores are"),
+    "config": ("pilot.cli.config", "settings and their origins, single values, checks of files"),
     "tail": ("pilot.cli.tail", "the end of the log that a job is writing to"),
 }
 

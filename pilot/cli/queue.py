@@ -55,7 +55,22 @@ def _places(
     for folder, kind in [*((home, "LOCAL") for home in homes), (cvmfs, "CVMFS")]:
         main += _present(folder, kind, "queuedata.json", "cric_pandaqueues.json")
         storages += _present(folder, kind, "cric_ddmendpoints.json")
+    known = _of_experiment(settings.experiment)
+    main += [place for place in known.get("main", []) if place not in main]
+    storages += [place for place in known.get("storages", []) if place not in storages]
     return main, storages
+
+
+def _of_experiment(name: str) -> dict[str, list[tuple[str, str]]]:
+    """The places that an experiment's file names; none for an experiment without one."""
+    import tomllib
+
+    from pilot.lib import datafiles
+
+    if name not in datafiles.names("experiments", ".toml"):
+        return {}
+    info = tomllib.loads(datafiles.text(f"experiments/{name}.toml")).get("info", {})
+    return {what: [(place["name"], place["where"]) for place in places] for what, places in info.items()}
 
 
 def _present(folder: Path, kind: str, *names: str) -> list[tuple[str, str]]:

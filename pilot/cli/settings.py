@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,28 @@ from pilot.core.settings import Settings
 
 def load(flags: Mapping[str, Any], files: Iterable[Path], environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of this run. Raises `click.UsageError` naming what is wrong, where, and the nearest right word."""
-    environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
-    user = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "/") / ".config") / "pilot" / "pilot.toml"
-    for path in ([user] if user.is_file() else []) + list(files):
-        values |= _from_file(path)
-    for field in fields(Settings):
-        text = environ.get(field.metadata["env"] or "", "")
-        if text:
-            values[field.name] = _converted(field.name, text, field.metadata["env"])
+    for _, found in _layers(files, environ):
+        values |= found
     values |= {name: value for name, value in flags.items() if value is not None}
     return Settings(**values)
+
+
+def origins(files: Iterable[Path], environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """For each setting that is not at its default: the file or the variable that it comes from."""
+    return {name: origin for origin, found in _layers(files, environ) for name in found}
+
+
+def _layers(files: Iterable[Path], environ: Mapping[str, str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Files and variables, later ones win: each with the settings that it holds."""
+    environ = os.environ if environ is None else environ
+    user = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "/") / ".config") / "pilot" / "pilot.toml"
+    for path in ([user] if user.is_file() else []) + list(files):
+        yield str(path), _from_file(path)
+    for field in fields(Settings):
+        variable = field.metadata["env"] or ""
+        if text := environ.get(variable, ""):
+            yield f"${variable}", {field.name: converted(field.name, text, variable)}
 
 
 def options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -53,10 +64,11 @@ def _from_file(path: Path) -> dict[str, Any]:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise click.UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    return {name: _converted(name, value, str(path)) for name, value in found.get("pilot", {}).items()}
+    return {name: converted(name, value, str(path)) for name, value in found.get("pilot", {}).items()}
 
 
-def _converted(name: str, value: Any, where: str) -> Any:
+def converted(name: str, value: Any, where: str) -> Any:
+    """The value in its setting's type. Raises `click.UsageError` naming the place, and the nearest right word."""
     known = {field.name: field for field in fields(Settings)}
     if name not in known:
         near = difflib.get_close_matches(name, known, 1, cutoff=0.4)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pilot.core.errors import ConversionFailure, FileHandlingFailure, NoSuchFile
+from pilot.core.errors import ConversionFailure, FileHandlingFailure
 from pilot.core.update import Answer, JobUpdate
+from pilot.lib.documents import read_objects
 from pilot.plugins.sources.base import Acquired, Capacity
 
 #: Numbers for jobs that have none in their file.
@@ -25,7 +25,7 @@ class LocalSource:
     events = None
 
     def __init__(self, files: Iterable[str | Path], report_file: str | Path | None = None) -> None:
-        self._jobs = _numbered([job for file in files for job in read_jobs(Path(file))])
+        self._jobs = _numbered([job for file in files for job in read_objects(Path(file))])
         self._report_file = Path(report_file) if report_file else None
         self._words: dict[int, str] = {}
 
@@ -58,35 +58,6 @@ class LocalSource:
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def read_jobs(file: Path) -> list[dict[str, Any]]:
-    """The descriptions in a file. Raises `NoSuchFile` or `ConversionFailure`, naming the file and the line."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise NoSuchFile(f"{file}: there is no such job file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileHandlingFailure(f"{file}: {error}") from error
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        lines = [line for line in text.splitlines() if line.strip()]
-        if len(lines) < 2 or not all(line.lstrip().startswith("{") for line in lines):
-            raise ConversionFailure(f"{file}: {error}") from error
-        found = [_line(file, at, line) for at, line in enumerate(text.splitlines(), 1) if line.strip()]
-    jobs = found if isinstance(found, list) else [found]
-    for job in jobs:
-        if not isinstance(job, dict):
-            raise ConversionFailure(f"{file}: expected job descriptions (JSON objects), found {json.dumps(job)[:60]}")
-    return jobs
-
-
-def _line(file: Path, at: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise ConversionFailure(f"{file}, line {at}: {error}") from error
 
 
 def _numbered(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
