@@ -23,6 +23,7 @@ from pilot.engine.monitor_files import Files, hardware
 from pilot.engine.monitor_tree import Budget, Family
 from pilot.engine.monitor_watch import Watch
 from pilot.lib import stacks
+from pilot.lib.cgroup_ground import group_of
 from pilot.lib.gpu import Gpus
 from pilot.lib.kin import TOKEN
 from pilot.lib.process import Child, reap_strays
@@ -122,6 +123,16 @@ class Monitor:
             self._watches[key] = watch
             self._wake.notify_all()
 
+    def include(self, key: str, pid: int) -> bool:
+        """Count a process that is no descendant of the payload's own (in a container of a daemon), and its descendants
+        and cgroup. False if nobody watches that payload or the process has gone."""
+        watch = self._watches.get(key)
+        if watch is None:
+            return False
+        with watch.lock:
+            watch.group = watch.group or group_of(pid, self._proc)
+            return watch.family.include(pid)
+
     def unwatch(self, key: str) -> Usage:
         """Stop looking, write the files' last lines and tell the summary. An unknown key has used nothing.
 
@@ -136,8 +147,7 @@ class Monitor:
             with self._wake:
                 self._watches.pop(key, None)
             newest = watch.look(orphans.get(key, []), last=True)
-            watch.files.add(newest)
-            self._post(Sampled(key, newest))
+            self._record(watch, newest)
             return watch.finished(watch.disk.workdir)
 
     def latest(self, key: str) -> Sample | None:
@@ -183,12 +193,19 @@ class Monitor:
         newest = watch.look(orphans)
         watch.plan(self._between_s)
         if watch.record_due(self._record_s):
-            watch.files.add(newest)
+            self._record(watch, newest)
             watch.files.sum_up(watch.tally.usage(), at_most_every_s=_SUMMARY_S)
-            self._post(Sampled(watch.key, newest))
         failure = None if watch.told else watch.judged()
         if failure is not None:
             self._tell(watch, failure)
+
+    def _record(self, watch: Watch, newest: Sample) -> None:
+        """Put the newest sample on record, and before it a peak since the last one."""
+        for sample in (watch.peak_passed(), newest):
+            if sample is not None:
+                watch.files.add(sample)
+                self._post(Sampled(watch.key, sample))
+        watch.recorded(newest)
 
     def _tell(self, watch: Watch, failure: Failure) -> None:
         watch.told = True

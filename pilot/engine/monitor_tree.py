@@ -75,6 +75,7 @@ class Family:
     def __init__(self, child: Child, proc: Proc, budget: Budget, files_every_s: float = 10.0) -> None:
         self.child = child
         self.members: dict[int, Member] = {}
+        self._roots: dict[int, int] = {}
         self._proc = proc
         self._budget = budget
         self._started = time.monotonic()
@@ -102,7 +103,7 @@ class Family:
 
     def look(self, orphans: Iterable[int]) -> Sample:
         """Take a sample of all processes; `orphans` are those of this payload that hang on the pilot."""
-        tree = self._proc.tree([self.child.pid, *orphans])
+        tree = self._proc.tree([self.child.pid, *orphans, *self._outside()])
         first = tree.get(self.child.pid)
         if first is not None and (self.child.exit is not None or first.start_ticks != self.child.start_ticks):
             del tree[self.child.pid]
@@ -116,6 +117,18 @@ class Family:
             member.io = self._proc.io(pid) or member.io
         self._walk(exact=False)
         return self._sample()
+
+    def include(self, pid: int) -> bool:
+        """Count a process that is no descendant of the payload's first one, and its own; False if it is gone."""
+        stat = self._proc.stat(pid)
+        if stat is not None:
+            self._roots[pid] = stat.start_ticks
+        return stat is not None
+
+    def _outside(self) -> list[int]:
+        """The included processes that still are who they were."""
+        stats = [(pid, ticks, self._proc.stat(pid)) for pid, ticks in self._roots.items()]
+        return [pid for pid, ticks, stat in stats if stat is not None and stat.start_ticks == ticks]
 
     def exact(self) -> Sample | None:
         """The last look once more, with the exact memory of every process; None while that would cost too much.

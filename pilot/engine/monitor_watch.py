@@ -18,11 +18,13 @@ from pilot.engine.monitor_disk import Disk, shorten
 from pilot.engine.monitor_files import Files
 from pilot.engine.monitor_life import Life
 from pilot.engine.monitor_tree import Family
-from pilot.lib.cgroup import Reading
+from pilot.lib.cgroup import Group, Reading
 from pilot.lib.gpu import Gpus
 
 #: Looks soon after the start, so that a payload of a second has a time series too.
 _FIRST_LOOKS_S = (0.0, 0.1, 0.3, 0.6)
+#: A series whose points are this part of its length apart.
+_POINTS = 500
 _LOGS = ("payload.stdout", "payload.stderr")
 
 
@@ -42,11 +44,14 @@ class Watch:
         self.told = False
         self.disk_look = DiskLook()
         self.reading = Reading()
+        self.group: Group | None = family.child.cgroup
         self._life = Life(self.began)
         self._gpus: Gpus | None = None
         self._assigned: tuple[str, ...] = ()
         self._looks = 0
         self._next_record = self.began
+        self._peak: Sample | None = None
+        self._recorded_kb = 0
         self._over_memory_since: float | None = None
 
     def look(self, orphans: list[int], *, last: bool = False) -> Sample:
@@ -56,14 +61,16 @@ class Watch:
             self.disk.finish()
         self.disk_look = self.disk.look(now)
         sample = msgspec.structs.replace(self.family.look(orphans), workdir_kb=self.disk.size >> 10)
-        group = self.family.child.cgroup
-        if group is not None:
-            self.reading = group.read()
+        if self.group is not None:
+            reading = self.group.read()
+            self.reading = reading if reading != Reading() else self.reading
             sample = _with_reading(sample, self.reading)
         if self._gpus is not None:
             sample = self._with_gpus(sample, self._gpus)
         if sample.processes:
             self.tally.add(sample)
+            if sample.pss_settled and (self._peak is None or sample.pss_kb > self._peak.pss_kb):
+                self._peak = sample
         else:
             self.tally.finish(sample)
         return self.tally.last or sample
@@ -93,12 +100,26 @@ class Watch:
             self.next_look = (now // interval_s + 1) * interval_s
 
     def record_due(self, record_s: float) -> bool:
-        """Whether the newest sample is to be kept; at first more often than every `record_s`."""
+        """Whether the newest sample is to be kept: at first more often than every `record_s`, after days less often.
+
+        So a series has some thousand points however long it gets.
+        """
         now = time.monotonic()
         if now < self._next_record:
             return False
-        self._next_record = now + min(record_s, max(0.5, now - self.began))
+        age_s = now - self.began
+        self._next_record = now + max(min(record_s, max(0.5, age_s)), age_s / _POINTS)
         return True
+
+    def peak_passed(self) -> Sample | None:
+        """The sample with the most memory since the last record, if the records would not show it."""
+        peak, self._peak = self._peak, None
+        last = self.tally.last
+        return peak if peak and last and peak.pss_kb > 1.03 * max(last.pss_kb, self._recorded_kb) else None
+
+    def recorded(self, sample: Sample) -> None:
+        """Note what was put on record."""
+        self._recorded_kb = sample.pss_kb
 
     def judged(self) -> Failure | None:
         """What is wrong with the payload now. Memory is judged by exact figures, and after the grace time."""

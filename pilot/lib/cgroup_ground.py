@@ -108,10 +108,19 @@ def _ancestors(proc: Proc) -> list[int]:
     return found
 
 
-def own_directories(proc: Proc) -> tuple[Path | None, dict[str, Path]]:
-    """The directories of this process's own cgroups: of cgroup2, and of each v1 controller."""
+def group_of(pid: int, proc: Proc) -> Group | None:
+    """The group that somebody else (a container runtime) put a process into; None if it is the one we are in."""
+    unified, older = own_directories(proc, str(pid))
+    mine = own_directories(proc)
+    if "memory" in older:
+        return cgroup_v1.V1Group(list(dict.fromkeys(older.values()))) if older["memory"] != mine[1]["memory"] else None
+    return cgroup_v2.V2Group(unified) if unified is not None and unified != mine[0] else None
+
+
+def own_directories(proc: Proc, whose: str = "self") -> tuple[Path | None, dict[str, Path]]:
+    """The directories of a process's own cgroups: of cgroup2, and of each v1 controller."""
     paths: dict[str, str] = {}
-    for line in (proc.read("self/cgroup") or b"").decode().splitlines():
+    for line in (proc.read(f"{whose}/cgroup") or b"").decode().splitlines():
         _, controllers, path = line.split(":", 2)
         for name in controllers.split(","):
             paths[name] = path

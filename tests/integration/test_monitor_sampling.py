@@ -119,3 +119,29 @@ def test_a_work_directory_that_vanishes_costs_the_files_only(monitor: Monitor, p
 def test_what_nobody_watches_has_used_nothing(monitor: Monitor) -> None:
     assert monitor.unwatch("unknown") == Usage()
     assert monitor.latest("unknown") is None
+
+
+def test_processes_that_are_no_descendants_are_counted_when_they_are_included(
+    monitor: Monitor, payload: Start, tmp_path: Path
+) -> None:
+    front, behind = payload("time.sleep(1.5)"), payload("kept = hold(40)\nburn(0.3)\ntime.sleep(20)")
+    monitor.watch("1.1", front, tmp_path, Limits())
+    assert monitor.include("1.1", behind.pid)
+    assert not monitor.include("unknown", behind.pid) and not monitor.include("1.1", 2**22 + 1)
+    assert select.select([front.pidfd], [], [], 30)[0]
+    front.poll()
+    usage = monitor.unwatch("1.1")
+    assert usage.max_processes == 2 and usage.max_pss_kb > 40 * 1024 and usage.cpu_s > 0.3
+
+
+def test_a_peak_between_two_records_is_put_on_record(inbox: Inbox, payload: Start, tmp_path: Path) -> None:
+    monitor = Monitor(inbox.put, interval_s=0.1, record_s=60.0)
+    monitor.start()
+    child = payload("time.sleep(1); kept = hold(60); time.sleep(0.6); del kept; time.sleep(0.6)")
+    monitor.watch("1.1", child, tmp_path, Limits())
+    assert select.select([child.pidfd], [], [], 30)[0]
+    usage = monitor.unwatch("1.1")
+    monitor.close()
+    series = [m.sample.pss_kb for m in (inbox.get() for _ in range(inbox.qsize())) if isinstance(m, Sampled)]
+    assert max(series) == usage.max_pss_kb > 60 * 1024
+    assert len(series) < 8
