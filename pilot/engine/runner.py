@@ -28,6 +28,9 @@ from pilot.lib.files import write_atomically
 from pilot.lib.log import JobLog
 from pilot.runtime.environment import PASSED_ON, passed_on
 
+#: Errors of inputs that are not what the catalogue says they are: told to the server as corrupted.
+_CORRUPT = frozenset({1145, 1171})
+
 
 class Runner:
     """Takes jobs in and brings each to its end. Everything here happens in the loop's thread.
@@ -172,7 +175,9 @@ class Runner:
         failure = error.failure() if error else result.failure if result else None
         facts = _timed(run, "stagein")
         if result is not None:
-            facts = msgspec.structs.replace(facts, input_bytes=sum(o.size for o in result.outcomes))
+            bad = tuple(o.lfn for o in result.outcomes if o.failure and o.failure.code in _CORRUPT)
+            size = sum(outcome.size for outcome in result.outcomes)
+            facts = msgspec.structs.replace(facts, input_bytes=size, corrupted_files=bad)
         outcomes = result.outcomes if result else ()
         self._event(
             run,
