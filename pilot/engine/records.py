@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import shlex
 import time
@@ -10,7 +11,6 @@ import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from pilot.core.job import JobDefinition
 from pilot.core.update import StoredFile
@@ -38,9 +38,9 @@ _MAX_REPORT_BYTES = 64 * 1024 * 1024
 def pool_file_catalog(files: Iterable[tuple[str, str, str]]) -> str:
     """POOL's catalogue (protocol.md 3.4) of `(guid, lfn, pfn)`."""
     rows = "".join(
-        f"  <File ID={quoteattr(guid)}>\n"
-        f'    <physical>\n      <pfn filetype="ROOT_All" name={quoteattr(pfn)}/>\n    </physical>\n'
-        f"    <logical>\n      <lfn name={quoteattr(lfn)}/>\n    </logical>\n  </File>\n"
+        f"  <File ID="{html.escape(guid)}">\n"
+        f'    <physical>\n      <pfn filetype="ROOT_All" name="{html.escape(pfn)}"/>\n    </physical>\n'
+        f"    <logical>\n      <lfn name="{html.escape(lfn)}"/>\n    </logical>\n  </File>\n"
         for guid, lfn, pfn in files
     )
     return (
@@ -63,7 +63,7 @@ def output_files_xml(files: Iterable[StoredFile], datasets: Mapping[str, str]) -
             "dataset": datasets.get(file.lfn, ""),
             "date": date,
         }
-        inner = "".join(f"    <{name}>{escape(value)}</{name}>\n" for name, value in values.items())
+        inner = "".join(f"    <{name}>{html.escape(value)}</{name}>\n" for name, value in values.items())
         rows.append(f"  <file>\n{inner}  </file>\n")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<outfiles>\n{"".join(rows)}</outfiles>\n'
 
