@@ -218,3 +218,27 @@ def test_a_token_file_that_is_none_is_named_and_its_content_is_not(
         panda.acquire(Capacity(jobs=1))
     assert str(token) in str(caught.value) and "words" not in str(caught.value)
     panda.close()
+
+
+def test_a_door_that_is_shut_is_no_server_that_is_down() -> None:
+    script = PandaScript("v1", [JOB])
+    for path in ("/api/v1/system/is_alive", "/server/panda/isAlive"):
+        script.routes[path] = lambda asked: (403, "ERROR : Token authentication failed")
+    server = Server(script)
+    panda = source(script)
+    with pytest.raises(RequestRefused, match="Token authentication failed"):
+        panda.acquire(Capacity(jobs=1))
+    (answer,) = panda.report([update()])
+    assert (answer.accepted, answer.retry) == (False, True)
+    panda.close()
+    server.close()
+
+
+def test_a_server_to_which_v1_is_a_forbidden_method_speaks_the_classic_dialect() -> None:
+    script = PandaScript("classic", [JOB])
+    script.routes["/api/v1/system/is_alive"] = lambda asked: (403, "ERROR : method is_alive is forbidden")
+    server = Server(script)
+    panda = source(script)
+    assert len(panda.acquire(Capacity(jobs=1)).jobs) == 1
+    panda.close()
+    server.close()

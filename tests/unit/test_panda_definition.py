@@ -19,7 +19,6 @@ from pilot.core.errors import (
     PilotError,
 )
 from pilot.core.job import Step
-from pilot.core.listing import listing_files
 
 
 def describe(**keys: Any) -> dict[str, Any]:
@@ -159,11 +158,9 @@ def test_base64_parameters_are_decoded_and_plain_words_are_not() -> None:
         assert parse(describe(jobPars=word)).parameters == word
 
 
-def test_write_to_file_lists_inputs_below_their_option() -> None:
-    job = parse(describe(jobPars="--inputHITSFile=@tmpin_ds --x=1", writeToFile="tmpin_ds:in_a.root,in_b.root"))
-    parameters, files = listing_files(job)
-    assert parameters == "@tmpin_ds.txt --x=1"
-    assert files == {"tmpin_ds.txt": "--inputHITSFile\nin_a.root\nin_b.root\n"}
+def test_write_to_file_names_its_lists() -> None:
+    job = parse(describe(writeToFile="tmpin_ds:in_a.root,in_b.root^inputFor_out:in_a.root"))
+    assert job.write_to_file == (("tmpin_ds", ("in_a.root", "in_b.root")), ("inputFor_out", ("in_a.root",)))
 
 
 def test_a_step_is_read_from_an_object_and_from_its_text() -> None:

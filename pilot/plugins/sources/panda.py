@@ -55,8 +55,8 @@ class PandaSource:
         """One request for all; when the server refuses the whole, each by itself, so that one does not stop others."""
         if len(updates) == 1:
             return [self._report_one(updates[0])]
-        dialect = self._tell.dialect
         try:
+            dialect = self._tell.dialect
             body = self._tell.call(dialect.update_bulk(updates, self.settings.node))
             return dialect.read_answers(body, len(updates))
         except RequestRefused:
@@ -64,8 +64,8 @@ class PandaSource:
 
     def _report_one(self, update: JobUpdate) -> Answer:
         """One update. What the server refuses (a token that ran out, say) is kept for later: it may be renewed."""
-        dialect = self._tell.dialect
         try:
+            dialect = self._tell.dialect
             return dialect.read_answer(self._tell.call(dialect.update(update, self.settings.node)))
         except RequestRefused as refused:
             return Answer(False, True, str(refused))

@@ -13,6 +13,7 @@ from pilot.plugins.sources.dialect import Call, Dialect
 from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
 
 _V1_PROBE, _CLASSIC_PROBE = "/api/v1/system/is_alive", "/server/panda/isAlive"
+_SHUT = (401, 403)
 #: A probe of a server that is alive is answered at once.
 _PROBE_S = 30.0
 
@@ -97,6 +98,9 @@ class PandaServer:
         old = self.exchange(Call("GET", _CLASSIC_PROBE, None, {"Accept": "application/json"}), _PROBE_S)
         if old.status == 200 and b"alive" in old.body.lower():
             return DialectName.CLASSIC
+        # Servers judge a token before anything else; an unknown method is "forbidden" as well.
+        if old.status in _SHUT or (modern.status in _SHUT and b"forbidden" not in modern.body):
+            raise RequestRefused(f"{self.settings.base} takes no call of ours: {(modern.text(80), old.text(80))}")
         raise CommunicationFailure(
             f"{self.settings.base} is no PanDA server in working order: {_V1_PROBE} gave {modern.status} "
             f"({modern.text(80)}), {_CLASSIC_PROBE} gave {old.status} ({old.text(80)})"
