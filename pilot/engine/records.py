@@ -38,9 +38,9 @@ _MAX_REPORT_BYTES = 64 * 1024 * 1024
 def pool_file_catalog(files: Iterable[tuple[str, str, str]]) -> str:
     """POOL's catalogue (protocol.md 3.4) of `(guid, lfn, pfn)`."""
     rows = "".join(
-        f"  <File ID="{html.escape(guid)}">\n"
+        f'  <File ID="{html.escape(guid)}">\n'
         f'    <physical>\n      <pfn filetype="ROOT_All" name="{html.escape(pfn)}"/>\n    </physical>\n'
-        f"    <logical>\n      <lfn name="{html.escape(lfn)}"/>\n    </logical>\n  </File>\n"
+        f'    <logical>\n      <lfn name="{html.escape(lfn)}"/>\n    </logical>\n  </File>\n'
         for guid, lfn, pfn in files
     )
     return (
