@@ -300,3 +300,11 @@ def test_the_browser_runs_a_page_s_script(browser: dict[str, Any], tmp_path: Pat
     page = tmp_path / "page.html"
     page.write_text("<p id=here></p><script>here.textContent = 6 * 7</script>")
     assert '<p id="here">42</p>' in run(*browser["command"], "--dump-dom", page.as_uri())
+
+
+def test_apptainer_runs_an_image_and_a_folder(apptainer: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "input").write_text("data of the job")
+    words = ("exec", "--containall", "--no-home", "--bind", f"{tmp_path}:/srv/job", "--pwd", "/srv/job")
+    for image in (apptainer["image"], apptainer["sandbox"]):
+        assert run(apptainer["program"], "--quiet", *words, image, "cat", "input") == "data of the job"
+    run(apptainer["program"], "--quiet", "exec", apptainer["image"], "sh", "-c", "exit 7", rc=7)

@@ -1,4 +1,6 @@
-"""`python -m tests.system.services install|up|down|env|list [NAME...]`; no name means every service."""
+"""`python -m tests.system.services install|up|down|env|list [NAME...]`; no name means every service.
+
+`install` without names only tells of an optional service that cannot be had; `up` without names leaves those out."""
 
 import argparse
 import json
@@ -7,7 +9,7 @@ import time
 
 from tests.system.services import lifecycle
 from tests.system.services.ground import ServiceFailed, prepared
-from tests.system.services.registry import SERVICES
+from tests.system.services.registry import OPTIONAL, SERVICES
 
 
 def main() -> int:
@@ -16,12 +18,12 @@ def main() -> int:
     parser.add_argument("action", choices=("install", "up", "down", "env", "list"))
     parser.add_argument("names", nargs="*", metavar="NAME", help=" ".join(SERVICES))
     given = parser.parse_args()
-    names = given.names or list(SERVICES)
+    names = given.names or [name for name in SERVICES if given.action != "up" or name not in OPTIONAL]
     ground = prepared()
     begun = time.monotonic()
     try:
         if given.action == "install":
-            lifecycle.install(ground, names, told=lambda what, seconds: _say(f"{what}: {seconds:.1f} s"))
+            lifecycle.install(ground, names, optional=() if given.names else OPTIONAL, told=_say)
         elif given.action == "up":
             lifecycle.install(ground, names)
             started = lifecycle.up(ground, names)

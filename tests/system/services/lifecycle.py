@@ -52,24 +52,42 @@ def with_needs(names: Iterable[str]) -> list[str]:
     return ordered
 
 
-def install(ground: Ground, names: Iterable[str], told: Callable[[str, float], None] = lambda *_: None) -> None:
-    """Brings everything that these services need: Debian packages by one call, environments beside it."""
+def install(
+    ground: Ground,
+    names: Iterable[str],
+    *,
+    optional: Iterable[str] = (),
+    told: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Brings everything that these services need: Debian packages by one call, environments beside it. ServiceFailed
+    tells what could not be had; of `optional` services it is only told."""
+    begun = time.monotonic()
     ordered = with_needs(names)
     with ThreadPoolExecutor() as pool:
-        begun = time.monotonic()
         debian = pool.submit(_install_packages, ordered)
-        debian.add_done_callback(lambda _: told("packages", time.monotonic() - begun))
 
         def one(name: str) -> None:
             if not venvs.possible(name):
                 debian.result()
-            start = time.monotonic()
-            with ground.building(name):
-                service(name).install(ground)
-            told(name, time.monotonic() - start)
+            _install_one(ground, name)
 
-        for done in [debian, *(pool.submit(one, name) for name in ordered)]:
-            done.result()
+        for name, done in {"packages": debian, **{name: pool.submit(one, name) for name in ordered}}.items():
+            try:
+                done.result()
+            except ServiceFailed as fault:
+                if name not in optional:
+                    raise
+                told(f"{name} is optional and not to be had: {fault}")
+            else:
+                told(f"{name} there after {time.monotonic() - begun:.1f} s")
+
+
+def _install_one(ground: Ground, name: str) -> None:
+    with ground.building(name):
+        try:
+            service(name).install(ground)
+        except (OSError, subprocess.SubprocessError) as fault:
+            raise ServiceFailed(f"{name} could not be installed: {fault}") from fault
 
 
 def _install_packages(ordered: list[str]) -> None:
@@ -108,8 +126,7 @@ def _up_one(ground: Ground, name: str, needs: dict[str, str], holder: "Holder | 
         known: Endpoint | None = read_json(folder / "endpoint.json")
         if known and known["needs"] == needs and process.all_written_down_run(folder):
             return known
-        with ground.building(name):
-            service(name).install(ground)
+        _install_one(ground, name)
         for attempt in range(1, ATTEMPTS + 1):
             clear(ground, name)
             ground.make(name)

@@ -20,4 +20,8 @@ SERVICES = {
     "swift_s3": "swift_s3",
     "uml": "uml",
     "browser": "browser",
+    "apptainer": "apptainer",
 }
+
+# What comes from a Debian that moves: its absence is told, and skips tests, everywhere.
+OPTIONAL = frozenset({"apptainer"})

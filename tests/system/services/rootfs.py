@@ -9,6 +9,7 @@ NEEDS = ()
 PACKAGES = packages.CONTAINERS
 
 IMAGE = "pilot-test:1"
+WITHIN_S = 600
 RECIPE = REPOSITORY / "containers" / "test-image" / "build.sh"
 
 
@@ -19,7 +20,12 @@ def install(ground: Ground) -> None:
     if stamp.exists() and stamp.read_text() == recipe:
         return
     done = subprocess.run(
-        ["sh", str(RECIPE), str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        ["sh", str(RECIPE), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=WITHIN_S,
     )
     if done.returncode:
         raise ServiceFailed(f"the root file system could not be built\n{done.stdout[-3000:]}")
