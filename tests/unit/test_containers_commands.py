@@ -18,7 +18,7 @@ from pilot.plugins.containers.docker import Docker
 from pilot.plugins.containers.docker_client import ContainerSpec, Mount
 from pilot.plugins.containers.inside import INIT_SCRIPT
 from pilot.plugins.containers.podman import Podman
-from pilot.plugins.containers.podman_login import auth_file
+from pilot.plugins.containers.podman_stand_in import auth_file
 from pilot.plugins.containers.sif import Sif
 
 HOST = Host(env={"PATH": "/usr/bin", "HOME": "/home/grid"}, uid=1000, gid=100, python="python3")
@@ -154,9 +154,11 @@ def test_podman_names_the_variables_and_keeps_their_values_in_the_environment() 
         image="docker://localhost/demo:1", options=("--shm-size=1g",), cpus=(0, 2), memory_mb=64, processes=9, binds=()
     )
     wrapped = Podman(HOST).wrap(COMMAND, request)
-    assert wrapped.argv == (
+    assert wrapped.argv[:4] == ("python3", "-I", "-S", "-c")
+    assert wrapped.argv[6:] == (
         *words(
-            "podman run --rm --name job-1 --entrypoint '[]' --security-opt label=disable --label pilot.token=tok "
+            "podman run --rm --preserve-fds 1 --name job-1 --entrypoint '[]' "
+            "--security-opt label=disable --label pilot.token=tok "
             "--label pilot.name=job-1 --memory 64m --memory-swap 64m --pids-limit 9 --cpuset-cpus 0,2 "
             "--env PATH=/bin --env HOME=/srv --env A --network host --workdir /srv --userns keep-id "
             "--mount type=bind,source=/jobs/1,target=/srv --shm-size=1g localhost/demo:1"

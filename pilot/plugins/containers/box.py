@@ -16,13 +16,15 @@ from pilot.core.errors import QueueNotSetUpForContainers
 #: Mounts the image (a directory, or a squashfs at an offset) below /dev/shm of the new mount namespace, which nobody
 #: outside sees, and hands over to bwrap. Where the kernel allows it, an overlay in memory makes the image writable
 #: until then, so that bind points which it lacks can be made and it learns of the network and the user.
+#: squashfuse must outlive a signal that asks the payload to end.
 #: Arguments: image, offset (empty: a directory), uid, gid, bwrap's own.
 IMAGE_SCRIPT = """\
 image=$1; offset=$2; uid=$3; gid=$4; shift 4
 [ -e "$image" ] || { echo "box: image $image does not exist" >&2; exit 255; }
 mount -t tmpfs -o mode=755 tmpfs /dev/shm && cd /dev/shm && mkdir image upper work root || exit 255
 if [ -n "$offset" ]; then
-  squashfuse -o "offset=$offset" "$image" image || { echo "box: image $image cannot be mounted" >&2; exit 255; }
+  (trap '' TERM INT HUP; exec squashfuse -o "offset=$offset" "$image" image) ||
+    { echo "box: image $image cannot be mounted" >&2; exit 255; }
   image=/dev/shm/image
 fi
 case $image in

@@ -87,7 +87,10 @@ class StandIn:
             if not tag:
                 head, colon, last = name.rpartition(":")
                 name, tag = (head, last) if colon and "/" not in last else (name, "latest")
-            self._client.pull(name, tag=tag, auth_config=self._login())
+            try:
+                self._client.pull(name, tag=tag, auth_config=self._login())
+            except docker.errors.APIError as error:
+                raise docker.errors.ImageNotFound(f"unable to pull {self._spec.image}: {error.explanation}") from error
             self._client.inspect_image(self._spec.image)
 
     def _login(self) -> dict[str, str] | None:

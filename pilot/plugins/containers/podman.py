@@ -21,7 +21,7 @@ from pilot.plugins.containers.words import ENGINE
 
 _ROOT = str(Path(__file__).parents[3])
 _START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from pilot.plugins.containers.podman_login import main; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from pilot.plugins.containers.podman_stand_in import main; "
     "sys.exit(main(sys.argv[2:]))"
 )
 _ANSWER_LIMIT_S = 60.0
@@ -40,12 +40,13 @@ class Podman:
         self._program = host.program or "podman"
 
     def wrap(self, command: Command, request: ContainerRequest) -> Command:
-        """`podman run ...`, with the payload's variables named and their values in the environment."""
+        """A process before `podman run ...`, with the payload's variables named and their values in the environment."""
         if not request.image:
             raise QueueNotSetUpForContainers("no image is named")
         options, inner = self._environment(command, request)
-        argv = [self._program, "run", "--rm", "--name", request.name, "--entrypoint", "[]", "--security-opt"]
-        argv += ["label=disable", "--label", f"{words.LABEL_TOKEN}={request.token}"]
+        argv = [self._program, "run", "--rm", "--preserve-fds", "1", "--name", request.name]
+        argv += ["--entrypoint", "[]", "--security-opt", "label=disable"]
+        argv += ["--label", f"{words.LABEL_TOKEN}={request.token}"]
         argv += ["--label", f"{words.LABEL_NAME}={request.name}", *_limits(request), *options]
         argv += ["--network", "host" if request.network else "none", "--workdir", cwd_inside(command, request)]
         argv += [] if self._uid == 0 else ["--userns", "keep-id"]
@@ -55,11 +56,9 @@ class Podman:
         argv += [*request.options, *(["--rootfs", f"{image}:O"] if image.startswith("/") else [image])]
         argv += with_init(command.argv)
         env = {**inner, **self._host.env, **request.host_env}
-        if request.login is None:
-            return Command(tuple(argv), request.workdir, env, command.files)
-        login = request.login
-        env |= {words.LOGIN_USERNAME: login.username, words.LOGIN_PASSWORD: login.password}
-        env |= {words.LOGIN_REGISTRY: login.registry or _registry_of(image)}
+        if request.login is not None:
+            env |= {words.LOGIN_USERNAME: request.login.username, words.LOGIN_PASSWORD: request.login.password}
+            env |= {words.LOGIN_REGISTRY: request.login.registry or _registry_of(image)}
         start = (self._host.python or sys.executable, "-I", "-S", "-c", _START, _ROOT)
         return Command((*start, *argv), request.workdir, env, command.files)
 
@@ -90,10 +89,11 @@ class Podman:
     def _environment(self, command: Command, request: ContainerRequest) -> tuple[list[str], dict[str, str]]:
         """Options that name the payload's variables, and the variables whose values podman takes from its own.
 
-        A name that podman itself obeys (PATH, HOME, ...) is told as an argument with its value.
+        A name that podman itself obeys (PATH, HOME, ...), or has with another value, is told as an argument.
         """
         inner = allowed(command.env, request.env_names)
-        own = {name for name in inner if name in self._host.env or name in request.host_env or name.startswith(_OBEYED)}
+        outer = {**self._host.env, **request.host_env}
+        own = {name for name, value in inner.items() if name.startswith(_OBEYED) or outer.get(name, value) != value}
         options = [word for name in inner for word in ("--env", f"{name}={inner[name]}" if name in own else name)]
         return options, {name: value for name, value in inner.items() if name not in own}
 

@@ -32,7 +32,7 @@ BOX = Family(
     cases=(
         *_COMMON,
         Case(ContainerFailedUserNamespace, (r"unshare failed", r"[ug]id[_ ]?map", r"(new|user) namespace")),
-        Case(ImageNotFound, (r"box: image .* does not exist", r"box: image \S+ no such file")),
+        Case(ImageNotFound, (r"box: image .* does not exist", r"box: image .* no such file")),
         Case(ContainerImageMountFailure, (r"box: image .*(cannot be mounted|permission denied|is a directory)",)),
         Case(
             ContainerBindPointFailure,
