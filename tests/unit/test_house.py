@@ -44,7 +44,7 @@ ENVIRONMENT = {
     "pilot.lib.selfextract": "runs before everything else, in a file that brings its own packages",
     # programs of their own that a container is started with
     "pilot.plugins.containers.docker_stand_in": "stands in the pilot's process tree for a container's processes",
-    "pilot.plugins.containers.podman_login": "a program that is started beside the pilot",
+    "pilot.plugins.containers.podman_stand_in": "a program that is started beside the pilot",
     "pilot.plugins.containers.sif_start": "the first process inside a container",
 }
 
