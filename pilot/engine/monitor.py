@@ -233,18 +233,21 @@ class Monitor:
             first = {watch.family.child.pid for watch in watches}
             found: dict[str, list[int]] = {}
             known: dict[tuple[int, int], str] = {}
+            dead = False
             for pid in self._proc.children(os.getpid()):
                 stat = None if pid in first else self._proc.stat(pid)
                 if stat is None:
                     continue
                 if not stat.alive:
-                    self._reap(watches)
+                    dead = True
                     continue
                 mark = (pid, stat.start_ticks)
                 key = known[mark] = self._orphan_keys[mark] if mark in self._orphan_keys else self._owner(stat, watches)
                 if key:
                     found.setdefault(key, []).append(pid)
             self._orphan_keys = known
+            if dead:
+                self._reap(watches)
             return found
 
     def _owner(self, stat: Stat, watches: list[Watch]) -> str:
@@ -262,6 +265,7 @@ class Monitor:
         seen = {pid: (m.stat.start_ticks, w) for w in watches for pid, m in list(w.family.members.items())}
         births = {pid: ticks for pid, (ticks, _) in seen.items()}
         for stray in reap_strays({sid: w.family.child.start_ticks for sid, w in sessions.items()}, births, self._proc):
-            watch = sessions.get(stray.session) or seen[stray.pid][1]
-            with watch.lock:
-                watch.family.collected(stray)
+            watch = sessions.get(stray.session) or (seen[stray.pid][1] if stray.pid in seen else None)
+            if watch is not None:
+                with watch.lock:
+                    watch.family.collected(stray)

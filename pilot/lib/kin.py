@@ -120,6 +120,23 @@ def signal_all(identity: Identity, number: int, proc: Proc) -> list[int]:
     return _signal_each(living(identity, proc), number, proc)
 
 
+def stop_all(identity: Identity, proc: Proc, rounds: int = 100) -> None:
+    """Stop all members, so that none can have children any more.
+
+    A payload may hop from process to process faster than one look at it. So rounds go on until one of them finds
+    nobody to stop and the same children of ours, dead ones included, as the round before.
+    """
+    before: set[int] | None = None
+    for _ in range(rounds):
+        ours = set(proc.children(os.getpid()))
+        moving = [
+            pid for pid in living(identity, proc) if (stat := proc.stat(pid)) is not None and stat.state not in "Tt"
+        ]
+        if not _signal_each(moving, signal.SIGSTOP, proc) and ours == before:
+            return
+        before = ours
+
+
 def _signal_each(pids: Iterable[int], number: int, proc: Proc) -> list[int]:
     told = []
     for pid in pids:

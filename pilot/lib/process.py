@@ -115,17 +115,13 @@ class Child:
         return told
 
     def kill(self) -> list[int]:
-        """End all members at once, also those that are born meanwhile."""
-        told: list[int] = []
+        """End all members at once, also those that are born meanwhile: all are stopped before the first one ends."""
         if self.cgroup is not None:
             told = self.members()
             self.cgroup.kill()
-        for _ in range(8):
-            new = [pid for pid in self.signal_group(signal.SIGKILL) if pid not in told]
-            if not new:
-                break
-            told += new
-        return told
+            return [*told, *(pid for pid in self.signal_group(signal.SIGKILL) if pid not in told)]
+        kin.stop_all(self.identity, self._proc)
+        return self.signal_group(signal.SIGKILL)
 
     def close(self) -> None:
         """Give the pidfd back and remove the cgroup; members that are just dying are waited for a moment."""
@@ -158,7 +154,7 @@ def spawn(
     """
     own_cpus = os.sched_getaffinity(0) if cpus else set()
     full_env = {**env, TOKEN: token}
-    command = list(argv) if cgroup is None else _joining(argv, full_env, cgroup)
+    command = list(argv) if cgroup is None else _joining(argv, cwd, full_env, cgroup)
     popen = None
     try:
         if cpus:
@@ -186,7 +182,7 @@ def spawn(
     return child
 
 
-def _joining(argv: Sequence[str], env: Mapping[str, str], group: Group) -> list[str]:
+def _joining(argv: Sequence[str], cwd: Path, env: Mapping[str, str], group: Group) -> list[str]:
     """The command behind a shell that first moves itself into the group: nothing is ever born outside of it.
 
     A shell would drop variables whose names it cannot pronounce (`BASH_FUNC_module%%`): with such an environment the
@@ -194,10 +190,9 @@ def _joining(argv: Sequence[str], env: Mapping[str, str], group: Group) -> list[
     """
     if not all(_NAME.fullmatch(name) for name in env) or not argv:
         return list(argv)
-    if shutil.which(argv[0], path=env.get("PATH", os.defpath)) is None and not os.path.dirname(argv[0]):
-        raise PayloadExecutionException(f"{argv[0]}: not found in {env.get('PATH', os.defpath)}")
-    if os.path.dirname(argv[0]) and os.path.isabs(argv[0]) and not os.access(argv[0], os.X_OK):
-        raise PayloadExecutionException(f"{argv[0]}: not an executable program")
+    program = os.path.join(cwd, argv[0]) if os.path.dirname(argv[0]) else argv[0]
+    if shutil.which(program, path=env.get("PATH", os.defpath)) is None:
+        raise PayloadExecutionException(f"{argv[0]}: no program of this name can be executed")
     files = [str(directory / "cgroup.procs") for directory in group.directories]
     return ["/bin/sh", "-c", _JOIN if "PWD" in env else "unset PWD; " + _JOIN, "sh", *files, "--", *argv]
 
@@ -223,14 +218,18 @@ def reap_strays(sessions: Mapping[int, int], seen: Mapping[int, int], proc: Proc
 
     An ended child is a stray when its session is one of `sessions` (session -> birth ticks of its leader) without its
     being the leader, or when it is in `seen` (pid -> birth ticks: processes known to be descendants of a payload).
+    One in any other session than ours that it does not lead is a stray as well, for whom we start is in our session
+    or leads one.
     """
     proc = proc or Proc()
+    mine = os.getsid(0)
     strays = []
     for pid in proc.children(os.getpid()):
         stat = proc.stat(pid)
         if stat is None or stat.alive or pid in sessions:
             continue
-        if stat.session in sessions or seen.get(pid) == stat.start_ticks:
+        foreign = stat.session not in (pid, mine)
+        if foreign or stat.session in sessions or seen.get(pid) == stat.start_ticks:
             try:
                 spent, _ = _collect(pid, proc)
             except ChildProcessError:

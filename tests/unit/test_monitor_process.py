@@ -142,6 +142,26 @@ def test_kill_reaches_a_descendant_that_left_session_and_parent(start: Start, tm
     assert set(child.kill()) == {child.pid, escaped}
 
 
+RUNAWAY = """
+import os, time
+end = time.monotonic() + 20
+open("escaped", "w").write("1\\n")
+while time.monotonic() < end:
+    if os.fork():
+        time.sleep(0.001)
+        os._exit(0)
+    os.setsid()
+"""
+
+
+def test_kill_catches_a_payload_that_runs_away_from_process_to_process(start: Start, tmp_path: Path) -> None:
+    child = start(RUNAWAY)
+    wait_for(tmp_path / "escaped")
+    child.kill()
+    kin.wait_for(child.members(), 5.0)
+    assert child.members() == []
+
+
 def test_what_a_payload_leaves_behind_is_found_after_its_end(start: Start, tmp_path: Path) -> None:
     child = start(ESCAPE.format(wipe="pass", after=""))
     wait(child)
