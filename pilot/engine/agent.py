@@ -244,7 +244,8 @@ class Agent:
         self._failed += 1
         _log.warning("no job was acquired (try %d): %s", self._failed, error)
         hopeless = error is not None and not error.retry
-        if hopeless or (self.settings.getjob_failures and self._failed >= self.settings.getjob_failures):
+        limit = 0 if self.runner.active else self.settings.getjob_failures  # who has work waits for a server longer
+        if hopeless or 0 < limit <= self._failed:
             self._source_finished = True
             self._exit_code = self._exit_code or ExitCode.SERVER_COMMUNICATION
         else:
