@@ -55,13 +55,11 @@ def test_the_final_report_comes_through(own_site: Site, mishap: str, dialect: st
 
 
 def test_many_jobs_come_through_a_storm(own_site: Site) -> None:
-    """Every third answer is wrong, each time in another way."""
+    """The first answers are all wrong, each in another way."""
     site = own_site
     numbers = site.submit(*(shell_job(0, "true", logFile=f"l{n}", outFiles=f"l{n}") for n in range(8)))
-    storm = ("garbage", "500 after the commit", "a connection cut in the answer", "a dropped connection")
-    plague(
-        site, *({"method": "*update*ob*", "skip": 3 * n, "count": 1, **MISHAPS[name]} for n, name in enumerate(storm))
-    )
+    storm = ("garbage", "500 after the commit", "a connection cut in the answer")
+    plague(site, *({"method": "*update*ob*", "skip": n, "count": 1, **MISHAPS[name]} for n, name in enumerate(storm)))
     assert site.run("--jobs", "8", "--slots", "4", "--dialect", "v1") == 0, site.log()
     assert struck(site) >= 2
     for number in numbers:
