@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -34,18 +35,28 @@ def script() -> Iterator[Scripted]:
     server.close()
 
 
-def events(script: Scripted, dialect: DialectName = DialectName.V1) -> PandaEvents:
-    return PandaEvents(PandaSettings(url=script.url, queue="Q", dialect=dialect))
+Events = Callable[..., PandaEvents]
 
 
-def test_it_is_an_event_source(script: Scripted) -> None:
+@pytest.fixture
+def events() -> Iterator[Events]:
+    """Makes clients and closes them in the end."""
+    with ExitStack() as stack:
+
+        def make(script: Scripted, dialect: DialectName = DialectName.V1) -> PandaEvents:
+            return stack.enter_context(closing(PandaEvents(PandaSettings(url=script.url, queue="Q", dialect=dialect))))
+
+        yield make
+
+
+def test_it_is_an_event_source(events: Events, script: Scripted) -> None:
     assert isinstance(events(script), EventSource)
 
 
 @pytest.mark.parametrize(
     "data", [[RANGE], {"StatusCode": 0, "eventRanges": [RANGE]}, {"eventRanges": json.dumps([RANGE])}]
 )
-def test_ranges_are_read_in_every_form_that_is_known(script: Scripted, data: Any) -> None:
+def test_ranges_are_read_in_every_form_that_is_known(events: Events, script: Scripted, data: Any) -> None:
     script.routes["/api/v1/event/acquire_event_ranges"] = lambda asked: good(data)
     granted = events(script).acquire(CONSUMER, 2)
     (one,) = granted.ranges
@@ -53,12 +64,12 @@ def test_ranges_are_read_in_every_form_that_is_known(script: Scripted, data: Any
     assert script.asked[-1].json() == {"job_id": 5, "jobset_id": 6, "task_id": 7, "n_ranges": 2, "scattered": False}
 
 
-def test_a_full_answer_does_not_say_that_there_are_no_more(script: Scripted) -> None:
+def test_a_full_answer_does_not_say_that_there_are_no_more(events: Events, script: Scripted) -> None:
     script.routes["/api/v1/event/acquire_event_ranges"] = lambda asked: good([RANGE])
     assert not events(script).acquire(CONSUMER, 1).exhausted
 
 
-def test_the_classic_dialect_has_json_texts_inside_flat_text(script: Scripted) -> None:
+def test_the_classic_dialect_has_json_texts_inside_flat_text(events: Events, script: Scripted) -> None:
     script.routes["/server/panda/getEventRanges"] = lambda asked: "StatusCode=0&eventRanges=" + json.dumps([RANGE])
     script.routes["/server/panda/updateEventRanges"] = lambda asked: {
         "StatusCode": 0, "Returns": "[true, false]", "Command": '{"5": "softkill", "6": null}',
@@ -93,7 +104,7 @@ def test_archives_and_single_outputs_have_the_form_of_their_version() -> None:
     assert [item["eventRangeID"] for item in encode_chunks([zipped, alone], 0)] == ["a", "b", "c"]
 
 
-def test_an_update_is_a_json_text_inside_json(script: Scripted) -> None:
+def test_an_update_is_a_json_text_inside_json(events: Events, script: Scripted) -> None:
     script.routes[UPDATE] = lambda asked: good({"Returns": [True], "Commands": {"5": "tobekilled"}})
     told = events(script).update(CONSUMER, [Chunk((RangeUpdate("a", DONE),))])
     assert told.stored == (True,) and told.commands == {5: "tobekilled"}
@@ -105,7 +116,9 @@ CHUNK = Chunk((RangeUpdate("a", DONE), RangeUpdate("b", FAILED), RangeUpdate("c"
 
 
 @pytest.mark.parametrize("broken", [(500, "unhashable"), "{'Returns', '[true]'}", good(["Returns"])])
-def test_a_server_that_fails_after_storing_is_asked_what_it_knows(script: Scripted, broken: Any) -> None:
+def test_a_server_that_fails_after_storing_is_asked_what_it_knows(
+    events: Events, script: Scripted, broken: Any
+) -> None:
     script.routes[UPDATE] = lambda asked: broken
     script.routes[STATES] = lambda asked: good({"5": {"a": {"status": "finished"}, "b": {"status": "failed"}}})
     assert events(script).update(CONSUMER, [CHUNK]).stored == (True, True, None)
@@ -114,7 +127,7 @@ def test_a_server_that_fails_after_storing_is_asked_what_it_knows(script: Script
 
 
 @pytest.mark.parametrize("b", ["sent", "running", "1", "ready", None])
-def test_what_was_not_stored_is_to_be_said_again(script: Scripted, b: str | None) -> None:
+def test_what_was_not_stored_is_to_be_said_again(events: Events, script: Scripted, b: str | None) -> None:
     script.routes[UPDATE] = lambda asked: (500, "before the commit")
     known = {"a": {"status": "finished"}} | ({"b": {"status": b}} if b else {})
     script.routes[STATES] = lambda asked: good({"5": known})
@@ -123,20 +136,20 @@ def test_what_was_not_stored_is_to_be_said_again(script: Scripted, b: str | None
     assert caught.value.retry
 
 
-def test_a_database_that_timed_out_has_stored_nothing(script: Scripted) -> None:
+def test_a_database_that_timed_out_has_stored_nothing(events: Events, script: Scripted) -> None:
     script.routes[UPDATE] = lambda asked: {"success": False, "message": "Timed out", "data": None}
     with pytest.raises(CommunicationFailure, match="Timed out"):
         events(script).update(CONSUMER, [CHUNK])
     assert script.paths() == [UPDATE]
 
 
-def test_a_refusal_is_none_to_repeat(script: Scripted) -> None:
+def test_a_refusal_is_none_to_repeat(events: Events, script: Scripted) -> None:
     script.routes[UPDATE] = lambda asked: (403, "no role")
     with pytest.raises(RequestRefused):
         events(script).update(CONSUMER, [CHUNK])
 
 
-def test_ready_ranges_are_counted(script: Scripted) -> None:
+def test_ready_ranges_are_counted(events: Events, script: Scripted) -> None:
     def count(asked: Asked) -> Any:
         assert asked.query == {"job_id": ["5"], "jobset_id": ["6"], "task_id": ["7"]}
         return good(12)
@@ -145,7 +158,7 @@ def test_ready_ranges_are_counted(script: Scripted) -> None:
     assert events(script).count(CONSUMER) == 12
 
 
-def test_garbage_ranges_are_no_ranges(script: Scripted) -> None:
+def test_garbage_ranges_are_no_ranges(events: Events, script: Scripted) -> None:
     for data in ("x", [{"eventRangeID": "a"}], ["x"], [{"eventRangeID": "a", "startEvent": "x", "lastEvent": 2}]):
         answer = good(data)
         script.routes["/api/v1/event/acquire_event_ranges"] = lambda asked, answer=answer: answer  # type: ignore[misc]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -242,3 +244,39 @@ def test_a_server_to_which_v1_is_a_forbidden_method_speaks_the_classic_dialect()
     assert len(panda.acquire(Capacity(jobs=1)).jobs) == 1
     panda.close()
     server.close()
+
+
+def test_a_connection_that_the_server_closed_meanwhile_costs_no_request(script: PandaScript) -> None:
+    panda = source(script, dialect=DialectName.V1)
+    nothing = b'{"success": false, "message": "No jobs in PanDA", "data": null}'
+    script.raw.append(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(nothing), nothing))
+    assert panda.acquire(Capacity(jobs=1)).jobs == ()
+    time.sleep(0.05)
+    assert len(panda.acquire(Capacity(jobs=1)).jobs) == 1
+    panda.close()
+
+
+def test_a_web_proxy_is_gone_through(script: PandaScript) -> None:
+    panda = PandaSource(PandaSettings(url="http://panda.invalid:25080", queue="Q", via=script.url, answer_s=5.0))
+    assert len(panda.acquire(Capacity(jobs=1)).jobs) == 1
+    assert script.asked[-1].headers["host"] == "panda.invalid:25080"
+    panda.close()
+
+
+def test_a_compressed_answer_is_read(script: PandaScript) -> None:
+    panda = source(script, dialect=DialectName.V1)
+    text = gzip.compress(b'{"success": true, "message": "", "data": {"StatusCode": 0, "jobs": [{"PandaID": 5}]}}')
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(text)
+    script.raw += [head + text, head + b"x" * len(text)]
+    assert len(panda.acquire(Capacity(jobs=1)).jobs) == 1
+    with pytest.raises(CommunicationFailure):
+        panda.acquire(Capacity(jobs=1))
+    panda.close()
+
+
+@pytest.mark.parametrize("url", ["ftp://h:1", "http://:1", "nonsense://x:1"])
+def test_an_address_of_no_web_server_is_told(url: str) -> None:
+    panda = PandaSource(PandaSettings(url=url, queue="Q", dialect=DialectName.V1))
+    with pytest.raises(CommunicationFailure, match="no address"):
+        panda.acquire(Capacity(jobs=1))
+    panda.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.panda_script import PandaScript
 from tests.scripted_server import Scripted, Server
 
 JOB = {"PandaID": 101}
+Make = Callable[[PandaSettings], PandaWorker]
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,13 @@ def good(data: Any) -> dict[str, Any]:
     return {"success": True, "message": "", "data": data}
 
 
+@pytest.fixture
+def worker() -> Iterator[Make]:
+    """Makes workers and closes them in the end."""
+    with ExitStack() as stack:
+        yield lambda settings: stack.enter_context(closing(PandaWorker(settings)))
+
+
 def settings(script: Scripted, dialect: DialectName, **node: Any) -> PandaSettings:
     return PandaSettings(url=script.url, queue="Q", dialect=dialect, node=Node(host="wn", queue="Q", **node))
 
@@ -177,33 +186,33 @@ def test_an_answer_without_the_credential_is_refused_and_shows_nothing(plain: Sc
     server.close()
 
 
-def test_a_worker_is_told_of_only_when_it_is_known(plain: Scripted) -> None:
+def test_a_worker_is_told_of_only_when_it_is_known(worker: Make, plain: Scripted) -> None:
     plain.routes["/api/v1/pilot/update_worker_status"] = lambda asked: good(None)
-    known = PandaWorker(settings(plain, DialectName.V1, harvester_id="h", worker_id=5))
+    known = worker(settings(plain, DialectName.V1, harvester_id="h", worker_id=5))
     assert known.started() and known.finished()
     assert plain.asked[-1].json() == {"worker_id": "5", "harvester_id": "h", "status": "finished", "node_id": "wn"}
-    assert not PandaWorker(settings(plain, DialectName.V1)).started()
+    assert not worker(settings(plain, DialectName.V1)).started()
     assert len(plain.asked) == 2
     plain.routes["/server/panda/updateWorkerPilotStatus"] = lambda asked: "StatusCode=0"
-    PandaWorker(settings(plain, DialectName.CLASSIC, harvester_id="h", worker_id=5)).started()
+    worker(settings(plain, DialectName.CLASSIC, harvester_id="h", worker_id=5)).started()
     assert plain.asked[-1].form() == {
         "workerID": "5", "harvesterID": "h", "status": "started", "site": "Q", "node_id": "wn",
     }  # fmt: skip
 
 
-def test_the_node_and_its_gpus_are_told_in_v1_and_left_to_metadata_before(plain: Scripted) -> None:
+def test_the_node_and_its_gpus_are_told_in_v1_and_left_to_metadata_before(worker: Make, plain: Scripted) -> None:
     plain.routes["/api/v1/pilot/update_worker_node"] = lambda asked: good(None)
     plain.routes["/api/v1/pilot/update_worker_node_gpu"] = lambda asked: good(None)
     facts = {"site": "S", "host_name": "h", "cpu_model": "M", "clock_speed": 2000.0}
     gpu = {"site": "S", "host_name": "h", "vendor": "NVIDIA", "model": "H200", "count": 2}
-    assert PandaWorker(settings(plain, DialectName.V1)).node(facts, [gpu])
+    assert worker(settings(plain, DialectName.V1)).node(facts, [gpu])
     assert [asked.json() for asked in plain.asked] == [facts, gpu]
-    assert not PandaWorker(settings(plain, DialectName.CLASSIC)).node(facts, [gpu])
+    assert not worker(settings(plain, DialectName.CLASSIC)).node(facts, [gpu])
 
 
-def test_resource_types_come_from_both_dialects(plain: Scripted) -> None:
+def test_resource_types_come_from_both_dialects(worker: Make, plain: Scripted) -> None:
     record = {"resource_name": "SCORE", "mincore": 1, "maxcore": 1, "maxrampercore": 2000}
     plain.routes["/api/v1/metaconfig/get_resource_types"] = lambda asked: good([record])
     plain.routes["/server/panda/getResourceTypes"] = lambda asked: {"StatusCode": 0, "ResourceTypes": [record]}
     for dialect in (DialectName.V1, DialectName.CLASSIC):
-        assert PandaWorker(settings(plain, dialect)).resource_types()["SCORE"].most_memory_mb == 2000
+        assert worker(settings(plain, dialect)).resource_types()["SCORE"].most_memory_mb == 2000
