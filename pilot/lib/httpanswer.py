@@ -18,13 +18,15 @@ class ProtocolError(Exception):
 class Answer:
     """`begin` reads the head; `read_into` gives the body. `length` is what the server announced, if it did.
 
-    `taken` counts the bytes of the body that were read. Header names are in lower case.
+    `taken` counts the bytes of the body that were read; `text` is for whoever keeps what a short body said. Header
+    names are in lower case.
     """
 
     def __init__(self, sock: socket.socket, method: str) -> None:
         self.status = 0
         self.reason = ""
         self.taken = 0
+        self.text = ""
         self._sock = sock
         self._bare = method == "HEAD"
         self._reset()

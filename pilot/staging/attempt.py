@@ -101,6 +101,7 @@ class Attempter:
             guid=transfer.guid,
             dataset=transfer.dataset,
             rse=item.source.rse or item.target.rse,
+            site=item.target.site if item.final is None else item.source.site,
             direction=transfer.direction,
             size=transfer.size,
             checksums=transfer.checksums or tuple(Checksum(kind, value) for kind, value in sums.items()),

@@ -1,7 +1,6 @@
 """The contract of the room of copy tools, over its registry: a tool's recipe lies in `tests/copytools/places`."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,14 +12,14 @@ from tests.copytools.suite import *  # noqa: F403
 SEEING = [name for name in TOOLS if not registry().load(name).ability.blind]
 
 
-@pytest.fixture(params=SEEING)
+@pytest.fixture(params=SEEING, scope="module")
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def place(name: str, tmp_path: Path) -> Iterator[Place]:
-    with place_for(name, tmp_path / "there") as found:
+@pytest.fixture(scope="module")
+def base(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with place_for(name, tmp_path_factory.mktemp(name)) as found:
         yield found
 
 

@@ -1,4 +1,4 @@
-"""What every copy tool owes the staging engine. A test module imports these and gives fixtures `place` and `name`."""
+"""What every copy tool owes the staging engine. A test module imports these and gives `name` and `base`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ from tests.copytools.places import Place
 ODD_NAMES = ["it's.dat", 'say "hi"', "two words", "größe", "a+b&c=d#e%20f", "semi;colon", "-rf", "$(id)", "x" * 200]
 
 
-@pytest.fixture
-def tool(name: str, place: Place) -> Iterator[CopyTool]:
-    made = registry().load(name)(place.settings)
+@pytest.fixture(scope="module")
+def tool(name: str, base: Place) -> Iterator[CopyTool]:
+    made = registry().load(name)(base.settings)
     yield made
     made.close()
     made.close()
+
+
+@pytest.fixture
+def place(base: Place, tmp_path: Path) -> Place:
+    return base.below(f"{tmp_path.name}-{os.getpid()}")
 
 
 def watch(cancel: Cancel | None = None) -> Watch:

@@ -18,16 +18,15 @@ from tests.copytools.suite import *  # noqa: F403
 from tests.system.services.tokens import minted
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def name() -> str:
     return "http"
 
 
-@pytest.fixture
-def place(webdav: dict[str, Any], tmp_path: Path) -> Directory:
+@pytest.fixture(scope="module")
+def base(webdav: dict[str, Any]) -> Directory:
     """The contract suite runs over nginx with TLS."""
-    root = Path(webdav["folder"]) / f"{tmp_path.name}-{os.getpid()}"
-    return Directory(root, f"{webdav['davs']}/{root.name}", ToolSettings(ca_path=webdav["ca"]))
+    return Directory(Path(webdav["folder"]), webdav["davs"], ToolSettings(ca_path=webdav["ca"]))
 
 
 def with_key(tmp_path: Path, certificate: str, key: str) -> str:

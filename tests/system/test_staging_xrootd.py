@@ -7,7 +7,6 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,22 @@ from tests.copytools.suite import *  # noqa: F403
 class Exported(Directory):
     """A folder of the server's, with files of the server's own user."""
 
+    def below(self, name: str) -> Directory:
+        made = super().below(name)
+        made.root.chmod(0o777)
+        return made
+
     def store(self, name: str, data: bytes) -> None:
         super().store(name, data)
         shutil.chown(self.root / name, "xrootd")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def name() -> str:
     return "xrootd"
 
 
-@pytest.fixture(params=["xrdcp", "package"])
+@pytest.fixture(scope="module", params=["xrdcp", "package"])
 def settings(request: pytest.FixtureRequest, xrootd: dict[str, Any]) -> ToolSettings:
     if request.param == "package":
         pytest.importorskip("XRootD")
@@ -43,12 +47,9 @@ def settings(request: pytest.FixtureRequest, xrootd: dict[str, Any]) -> ToolSett
     )
 
 
-@pytest.fixture
-def place(xrootd: dict[str, Any], settings: ToolSettings, tmp_path: Path) -> Iterator[Directory]:
-    root = Path(xrootd["folder"]) / f"{tmp_path.name}-{os.getpid()}"
-    made = Exported(root, f"{xrootd['root']}/{root.name}", settings, quoted=False)
-    root.chmod(0o777)
-    yield made
+@pytest.fixture(scope="module")
+def base(xrootd: dict[str, Any], settings: ToolSettings) -> Directory:
+    return Exported(Path(xrootd["folder"]), xrootd["root"], settings, quoted=False)
 
 
 def test_many_files_come_and_one_that_is_missing_is_told(place: Directory, tmp_path: Path) -> None:

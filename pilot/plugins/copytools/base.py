@@ -74,7 +74,8 @@ def target_fault(error: OSError, path: str) -> ToolError:
 class Move(msgspec.Struct, frozen=True, omit_defaults=True):
     """One file to move. An end that is local is an absolute path, a remote one a URL.
 
-    `size` and `checksums` are what the file must have, as far as known. `kinds` are the checksums that are wanted
+    `site` is the label of the site at the remote end: credentials may be its own. `size` and `checksums` are what the
+    file must have, as far as known. `kinds` are the checksums that are wanted
     of it. `resume` says that a local target may hold the beginning of the file.
     """
 
@@ -85,6 +86,7 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True):
     guid: str = ""
     dataset: str = ""
     rse: str = ""
+    site: str = ""
     token: str = ""
     direction: Direction = Direction.OTHER
     size: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
@@ -13,7 +13,7 @@ from pilot.lib.cancel import Cancel
 from pilot.lib.httpanswer import Answer, ProtocolError
 from pilot.lib.httpfile import Body, exchange
 from pilot.lib.httppool import Origin, Pool, Tls
-from pilot.plugins.copytools.base import Watch
+from pilot.plugins.copytools.base import Fault, Move, Moved, ToolError, Watch
 from pilot.plugins.copytools.webwords import connection_fault, quoted, read_token, route, usable_certificate
 
 
@@ -67,6 +67,24 @@ class Web:
     def close(self) -> None:
         """Close all kept connections."""
         self._pool.close()
+
+
+def move_each(moves: Sequence[Move], watch: Watch, one: Callable[[Move], Moved]) -> Iterator[Moved]:
+    """The moves in order by `one`, which raises `ToolError` for a file that fails.
+
+    No connection ends the whole: the files after it would fail the same way.
+    """
+    for move in moves:
+        watch.begin(move)
+        try:
+            moved = one(move)
+        except ToolError as error:
+            if watch.cancel.is_set():
+                raise ToolError(Fault.CANCELLED) from error
+            if error.fault is Fault.NETWORK and len(moves) > 1:
+                raise
+            moved = Moved(fault=error.fault, detail=error.detail)
+        yield moved
 
 
 class Exchange:

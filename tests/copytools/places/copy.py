@@ -32,6 +32,10 @@ class Directory:
         path = self.root / name
         return path.read_bytes() if path.is_file() else None
 
+    def below(self, name: str) -> Directory:
+        """A place of its own for one test."""
+        return type(self)(self.root / name, f"{self.prefix}/{name}" if self.prefix else "", self.settings, self.quoted)
+
 
 @contextmanager
 def place(root: Path) -> Iterator[Directory]:

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pilot.core.staging import ToolSettings
+from tests.copytools.places.copy import Directory
+from tests.copytools.s3server import serving_s3
+
+
+@contextmanager
+def place(root: Path) -> Iterator[Directory]:
+    (root / "data" / "bucket").mkdir(parents=True)
+    with serving_s3(root / "data") as server:
+        words = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_ENDPOINT_URL": server.url}
+        yield Directory(root / "data" / "bucket", "s3://bucket", ToolSettings(environment=words), quoted=False)

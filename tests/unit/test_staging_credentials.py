@@ -1,0 +1,111 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from pilot.lib.certificate import not_after
+from pilot.lib.credentials import BadCredential, check_private, named_file, s3_keys
+from pilot.lib.urls import shown
+
+SEED = "[default]\naccess_key = A\nsecret_key = S\nhost_base = s3.host:9000\nuse_https = False\n"
+PEGASUS = "[site]\nendpoint = https://s3.site\nregion = eu\n[me@site]\naccess_key = B\nsecret_key = T\n"
+
+
+def private(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def test_the_order_is_s3cfg_home_pegasus_aws(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    env = {"HOME": str(home), "AWS_ACCESS_KEY_ID": "C", "AWS_SECRET_ACCESS_KEY": "U"}
+    found = s3_keys(env)
+    assert found and (found.access, found.origin) == ("C", "AWS_ACCESS_KEY_ID")
+    private(home / ".pegasus" / "credentials.conf", PEGASUS)
+    found = s3_keys(env)
+    assert found and (found.access, found.endpoint, found.region) == ("B", "https://s3.site", "eu")
+    env["PEGASUS_CREDENTIALS"] = str(private(tmp_path / "p", PEGASUS.replace("= B", "= D")))
+    found = s3_keys(env, "me", "site")
+    assert found and found.access == "D"
+    private(home / ".s3cfg", SEED)
+    found = s3_keys(env)
+    assert found and (found.access, found.endpoint) == ("A", "http://s3.host:9000")
+    env["S3CFG"] = str(private(tmp_path / "s", SEED.replace("= A", "= E")))
+    found = s3_keys(env)
+    assert found and found.access == "E" and "S3CFG" in found.origin
+
+
+def test_a_user_of_the_url_is_not_given_the_keys_of_somebody_else(tmp_path: Path) -> None:
+    env = {"PEGASUS_CREDENTIALS": str(private(tmp_path / "p", PEGASUS))}
+    assert s3_keys(env, "you", "site") is None
+
+
+def test_a_site_s_own_file_comes_first(tmp_path: Path) -> None:
+    env = {"S3CFG": "/general", "S3CFG_my_site": "/own"}
+    assert named_file(env, "S3CFG", "my-site") == ("/own", "S3CFG_my_site")
+    assert named_file(env, "S3CFG", "other") == ("/general", "S3CFG")
+    assert named_file(env, "X509_USER_PROXY", "other") == ("", "")
+
+
+def test_a_file_that_a_batch_system_put_here_is_found_by_its_last_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    private(tmp_path / "keys", SEED)
+    assert named_file({"S3CFG": "/submit/host/only/keys"}, "S3CFG") == (str(tmp_path / "keys"), "S3CFG")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o777])
+def test_what_others_can_read_is_refused_and_told_how_to_mend(mode: int, tmp_path: Path) -> None:
+    path = private(tmp_path / "s", SEED)
+    path.chmod(mode)
+    with pytest.raises(BadCredential, match="chmod 600"):
+        s3_keys({"S3CFG": str(path)})
+    path.chmod(0o400)
+    assert check_private(str(path)) == str(path)
+
+
+def test_a_broken_file_is_named_without_its_content(tmp_path: Path) -> None:
+    path = private(tmp_path / "s", "secret_key = topsecret")
+    with pytest.raises(BadCredential) as caught:
+        s3_keys({"S3CFG": str(path)})
+    assert str(path) in str(caught.value) and "topsecret" not in str(caught.value)
+    with pytest.raises(BadCredential, match="nowhere"):
+        s3_keys({"S3CFG": "/nowhere/s"})
+
+
+def test_the_printed_form_of_keys_shows_no_secret(tmp_path: Path) -> None:
+    assert "'S'" not in repr(s3_keys({"S3CFG": str(private(tmp_path / "s", SEED))}))
+
+
+@pytest.mark.parametrize(
+    ("url", "clean"),
+    [
+        ("https://u:pw@h/f", "https://u:...@h/f"),
+        ("https://h/f?X-Amz-Signature=abc&x=1", "https://h/f?X-Amz-Signature=...&x=1"),
+        ("root://h//f?authz=Bearer%20abc", "root://h//f?authz=..."),
+        ("https://h/f?sig=abc", "https://h/f?sig=..."),
+        ("failed: https://h/f?access_token=abc: 403", "failed: https://h/f?access_token=... 403"),
+        ("/plain/path?token=x", "/plain/path?token=x"),
+        ("https://h/design?signal=5", "https://h/design?signal=5"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url: str, clean: str) -> None:
+    assert shown(url) == clean
+
+
+def test_the_end_of_a_certificate_is_read(tmp_path: Path) -> None:
+    import ssl
+
+    path = Path(ssl.get_default_verify_paths().cafile or "")
+    if not path.is_file():
+        pytest.skip("no certificates on this machine")
+    assert not_after(str(path)) > 1_500_000_000
+    (tmp_path / "junk").write_bytes(os.urandom(100))
+    with pytest.raises(ValueError, match="no certificate"):
+        not_after(str(tmp_path / "junk"))
+    (tmp_path / "cut").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    with pytest.raises(ValueError, match="cannot be read"):
+        not_after(str(tmp_path / "cut"))
