@@ -12,8 +12,10 @@ import time
 from collections import deque
 from typing import Any
 
+from pilot.core.arrival import identity_of, writable
 from pilot.core.definition import parse, split_secrets
 from pilot.core.errors import (
+    ConversionFailure,
     Failure,
     NoLocalSpace,
     PilotError,
@@ -27,7 +29,6 @@ from pilot.core.errors import (
     Sigxcpu,
 )
 from pilot.core.exitcodes import ExitCode, exit_code_of, exit_code_of_signal
-from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Phase
 from pilot.engine import recovery
 from pilot.engine.means import Means, Run
@@ -264,11 +265,14 @@ class Agent:
         bad: Failure | None = None
         _, secrets = split_secrets(raw)
         self.means.redactor.add(secrets.values())
+        raw, whole = writable(raw)
         try:
+            if not whole:
+                raise ConversionFailure("the description holds text that is no Unicode, or values beyond all measure")
             definition = parse(raw)
         except PilotError as error:
             bad = error.failure()
-            definition = _identity_only(raw)
+            definition = identity_of(raw)
             if definition.job_id <= 0:
                 _log.error("a job description without a usable PandaID was refused: %s", error)
                 self._exit_code = self._exit_code or ExitCode.GENERAL
@@ -306,6 +310,8 @@ class Agent:
             run = self._waiting[0]
             if self._why is not None:
                 self.runner.stop(run, self._why)
+            if run.job.error is None and (refusal := self.means.slots.refusal(needs_of(run.definition))):
+                self.runner.stop(run, ResourceUnavailable(refusal).failure())  # an earlier pilot had a larger node
             if run.job.error is None:
                 run.grant = self.means.slots.take(run.key, needs_of(run.definition))
                 if run.grant is None and not self._may_fetch_ahead(run):
@@ -398,16 +404,3 @@ class Agent:
         if self.runner.active:
             _log.error("%d jobs could not be reported in time; the PilotDB keeps them", len(self.runner.active))
         self.means.loop.stop()
-
-
-def _identity_only(raw: dict[str, Any]) -> JobDefinition:
-    """As much of a description that breaks the rules as is needed to report it."""
-
-    def number(key: str) -> int:
-        try:
-            return int(raw.get(key) or 0)
-        except (TypeError, ValueError, OverflowError):
-            return 0
-
-    clean, _ = split_secrets(raw)
-    return JobDefinition(job_id=number("PandaID"), attempt=number("attemptNr"), raw=clean)

@@ -20,7 +20,7 @@ def make_log_archive(directory: Path, target: Path, *, without: Iterable[str], f
     Returns the size in bytes. Raises `NoLocalSpace` or `LogFileCreationFailure`, and leaves no partial archive.
     """
     skip = {Path(name).as_posix() for name in without} | {target.name}
-    partial = target.with_name(f".{target.name}.partial")
+    partial = target.with_name(".log-archive.partial")  # the final name may use up all that a name can have
     try:
         with tarfile.open(partial, "w:gz", compresslevel=1, format=tarfile.PAX_FORMAT) as archive:
             left_out = []
