@@ -2,6 +2,7 @@
 
 Two policies. `EqualSlots` cuts the node into N equal slots; a job that needs more than one takes several. `Packed`
 gives each job what it asks for as long as it fits; a job that wants the whole node gets it when it is empty.
+A job that asks for more cores than the node has gets all of them; one that needs more memory, disk or GPUs is refused.
 Every call costs at most a pass over the node's CPUs; nothing grows with the number of jobs that have ended.
 """
 
@@ -202,12 +203,9 @@ class EqualSlots:
     def _slots_of(self, needs: Needs) -> int:
         if needs.whole_node:
             return self._number
-        asked = (
-            (needs.cores, self._cores),
-            (needs.memory_mb, self._memory_mb),
-            (needs.disk_mb, self._disk_mb),
-        )
-        return max(1, *(-(-want // each) for want, each in asked if each))
+        cores = min(self._number, -(-needs.cores // self._cores))  # more cores than there are: all there are
+        asked = ((needs.memory_mb, self._memory_mb), (needs.disk_mb, self._disk_mb))
+        return max(1, cores, *(-(-want // each) for want, each in asked if each))
 
 
 class Packed:
@@ -263,8 +261,7 @@ class Packed:
         node, asked = self._node, self._asked(needs)
         if asked.gpus > len(node.gpus):
             return f"{asked.gpus} GPUs asked for, the node has {len(node.gpus)}"
-        over = asked.cores > node.cores
-        over = over or bool(node.memory_mb and asked.memory_mb > node.memory_mb)
+        over = bool(node.memory_mb and asked.memory_mb > node.memory_mb)
         over = over or bool(node.disk_mb and asked.disk_mb > node.disk_mb)
         return f"{_words(asked)} asked for, the node has {_words(node)}" if over else ""
 
@@ -272,9 +269,11 @@ class Packed:
         node = self._node
         if needs.whole_node:
             return Needs(node.cores, node.memory_mb, len(node.gpus), node.disk_mb, whole_node=True)
-        share = node.memory_mb * needs.cores // node.cores if node.cores else 0
+        cores = min(needs.cores, node.cores)  # more cores than there are: all there are
+        share = node.memory_mb * cores // node.cores if node.cores else 0
         return msgspec.structs.replace(
             needs,
+            cores=cores,
             memory_mb=(needs.memory_mb or share) if node.memory_mb else 0,
             disk_mb=needs.disk_mb if node.disk_mb else 0,
         )

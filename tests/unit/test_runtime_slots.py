@@ -50,9 +50,16 @@ def test_what_never_fits_is_told_apart_from_what_does_not_fit_now() -> None:
         slots.take("all", Needs(whole_node=True))
         assert slots.take("one", Needs()) is None
         assert slots.refusal(Needs()) == ""
-        assert "9 cores" in slots.refusal(Needs(cores=9))
         assert "3 GPUs" in slots.refusal(Needs(gpus=3))
         assert "16001 MB memory" in slots.refusal(Needs(memory_mb=16001))
+
+
+def test_a_job_that_wants_more_cores_than_there_are_gets_all_of_them() -> None:
+    for slots in (Packed(EIGHT), EqualSlots(EIGHT, 4)):
+        assert slots.refusal(Needs(cores=64)) == ""
+        grant = slots.take("large", Needs(cores=64))
+        assert grant is not None and grant.cores == 8
+        assert slots.take("small", Needs()) is None
 
 
 def test_a_job_gets_the_cpus_of_one_memory_node_where_it_can() -> None:
