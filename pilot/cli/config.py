@@ -107,14 +107,14 @@ def _of_queue(group: str, key: str, settings: Settings) -> Any:
     from pilot.core.job import InputFile, JobDefinition
     from pilot.lib.validate import nearest
 
-    queue_for, site_for, _ = queue_of(settings, Path(settings.workdir).absolute(), os.environ)
+    known = queue_of(settings, Path(settings.workdir).absolute(), os.environ)
     job = JobDefinition(job_id=1, inputs=(InputFile("any", rse=key),) if group == "storage" else ())
     if group == "storage":
-        storage = site_for(job).storage(key)
+        storage = known.site_for(job).storage(key)
         if storage is None:
             raise click.UsageError(f"there is no storage {key!r} in the storage data")
         return msgspec.to_builtins(storage)
-    queue = queue_for(job)
+    queue = known.queue_for(job)
     if key not in queue.__struct_fields__:
         raise click.UsageError(f"there is no queue.{key}{nearest(key, queue.__struct_fields__)}")
     return msgspec.to_builtins(getattr(queue, key))

@@ -29,6 +29,12 @@ class Here(msgspec.Struct, frozen=True):
     ends_at: float | None
     room: Room
 
+    def words(self) -> str:
+        """Host, batch job and what there is to share out, in a line for the log."""
+        batch = f", {self.batch.kind} job {self.batch.id}" if self.batch.kind else ""
+        room = self.room
+        return f"host {self.node.host}{batch}, {room.cores} cores, {room.memory_mb or 'any'} MB of memory"
+
 
 def look_around(settings: Settings, workdir: Path, environ: Mapping[str, str]) -> Here:
     """Read it all; a few milliseconds, no program is started."""

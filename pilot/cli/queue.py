@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,11 +15,26 @@ from pilot.core.storage import Access, StagingSite, Storage
 
 Queues = Callable[[JobDefinition], QueueData]
 Sites = Callable[[JobDefinition], StagingSite]
+
+
+class Known(NamedTuple):
+    """The queue and its storages as a job sees them.
+
+    `label` is what the queue's status demands of jobs ("" for nothing), `time_floor_s` after how long its pilots
+    take no further job (0: no such limit).
+    """
+
+    queue_for: Queues
+    site_for: Sites
+    label: str = ""
+    time_floor_s: int = 0
+
+
 _CVMFS = "atlas.cern.ch/repo/sw/local/etc"
 
 
-def queue_of(settings: Settings, workdir: Path, environ: Mapping[str, str]) -> tuple[Queues, Sites, str]:
-    """The queue and its storages as a job sees them, and the label that the queue's status demands (or "").
+def queue_of(settings: Settings, workdir: Path, environ: Mapping[str, str]) -> Known:
+    """What is known of the settings' queue.
 
     Raises `PilotError` with the exit codes 71, 72, 78 or 83 for a queue that cannot be used.
     """
@@ -26,7 +42,7 @@ def queue_of(settings: Settings, workdir: Path, environ: Mapping[str, str]) -> t
     if not main:
         own = QueueData(settings.queue, settings.queue, settings.queue, job_maxwalltime=True)
         site = _completed(StagingSite(settings.queue, settings.queue), settings, workdir)
-        return (lambda job: own), (lambda job: site), ""
+        return Known(lambda job: own, lambda job: site)
     from pilot.info.places import Place
     from pilot.info.service import InfoService, InfoSettings, check_usable
 
@@ -41,7 +57,8 @@ def queue_of(settings: Settings, workdir: Path, environ: Mapping[str, str]) -> t
     )
     service.load()
     label = check_usable(service.queue())
-    return service.queue, (lambda job: _completed(service.site(job), settings, workdir)), label
+    floor_s = service.queue().time_floor_s
+    return Known(service.queue, lambda job: _completed(service.site(job), settings, workdir), label, floor_s)
 
 
 def _places(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import logging
 import os
 import socket
@@ -29,11 +30,16 @@ class _Run(click.Command):
     """Understands the options that wrappers pass to the PanDA pilot as well."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        from pilot.cli.compat import translate
+        from pilot.cli.compat import OPTIONS, translate
 
         known = [name for param in self.params for name in param.opts]
         args, ctx.meta["pilot.notes"] = translate(args, known)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            words = [*known, *(name for old in OPTIONS for name in old.names)]
+            near = difflib.get_close_matches(error.option_name, words, 1, cutoff=0.4)
+            raise click.NoSuchOption(error.option_name, possibilities=near, ctx=ctx) from error
 
 
 @click.command(name="run", cls=_Run)
@@ -89,8 +95,8 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     from pilot.runtime.slots import slots_for
 
     become_subreaper()
-    queue_for, site_for, label = queue_of(settings, workdir, os.environ)
-    settings = replace(settings, label=label) if label else settings
+    queue = queue_of(settings, workdir, os.environ)
+    settings = replace(settings, label=queue.label) if queue.label else settings
     here = look_around(settings, workdir, os.environ)
     look: Look | None = None
     if settings.source == "panda":
@@ -116,8 +122,9 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         source=_source(settings, here.node, files),
         slots=slots,
         transferer=make_transferer(StagingSettings(), tool_settings(os.environ, proxy=settings.proxy)),
-        queue_for=queue_for,
-        site_for=site_for,
+        queue_for=queue.queue_for,
+        site_for=queue.site_for,
+        time_floor_s=queue.time_floor_s,
         own_limits=limits,
         redactor=redactor,
         ground=Ground.prepare() if settings.cgroups else None,
@@ -137,6 +144,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         url=settings.url,
     )
     _write_braindump(settings, workdir, means.pilot)
+    logging.getLogger("pilot").info("pilot %s in %s: %s", __version__, workdir, here.words())
     agent = Agent(means)
     code = agent.run()
     means.source.close()
@@ -160,7 +168,11 @@ def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
         found = kind(_panda_settings(settings, node))
     else:
         found = kind()
-    return found
+    if settings.server_updates:
+        return found
+    from pilot.plugins.sources.untold import UntoldSource
+
+    return UntoldSource(found)
 
 
 def _runtime(name: str) -> Container:

@@ -31,10 +31,10 @@ from pilot.core.errors import (
 from pilot.core.exitcodes import ExitCode, exit_code_of, exit_code_of_signal
 from pilot.core.lifecycle import Phase
 from pilot.engine import recovery
+from pilot.engine.horizon import Horizon
 from pilot.engine.means import Means, Run
 from pilot.engine.monitor import LimitBroken, Sampled
 from pilot.engine.runner import Runner
-from pilot.lib.loop import Timer
 from pilot.lib.worker import Worker
 from pilot.plugins.sources.base import Acquired, Capacity
 from pilot.runtime.slots import needs_of
@@ -47,7 +47,7 @@ _SIGNALS: dict[int, type[PilotError]] = {
     signal.SIGUSR1: Sigusr1,
     signal.SIGXCPU: Sigxcpu,
 }
-_FIRST_WAIT_S, _DISK_WAIT_S = 1.0, 1.0
+_FIRST_WAIT_S, _DISK_WAIT_S, _SAME_ORDER_S = 1.0, 1.0, 2.0
 _DISK_MARGIN = 1 << 30
 _BEFORE_PAYLOAD = (Phase.STAGING_IN, Phase.RUNNING)
 
@@ -63,24 +63,23 @@ class Agent:
         self._waiting: deque[Run] = deque()
         self._asking = self._draining = self._source_finished = False
         self._taken = self._empty = self._failed = self._held = 0
-        self._signals = 0
+        self._signals, self._signalled_at = 0, -math.inf
         self._why: Failure | None = None
         self._exit_code = 0
         self._pause: Any = None
-        self._end_at = math.inf
-        self._end_timer: Timer | None = None
+        self._told_s = 0
+        self._horizon = Horizon(means, on_known=self._look_for_jobs, on_end=self._time_is_over)
 
     def run(self) -> int:
         """Serve until the end. Jobs of an earlier pilot come first."""
         loop = self.means.loop
         loop.signals(_SIGNALS, self._signalled)
-        self._ends_in(self.settings.lifetime, f"the pilot's lifetime of {self.settings.lifetime} s is over")
-        self._mind_batch_end()
+        self._horizon.begin()
         self._tell_worker("started")
         self._look_at_credentials()
         self.means.monitor.start()
         try:
-            self._recover()
+            loop.post(self._recover)
             loop.run()
         except NoLocalSpace as full:
             _log.error("%s: nothing can be noted any more, the pilot ends", full)
@@ -180,9 +179,10 @@ class Agent:
             memory_mb=free.memory_mb // wanted,
             disk_mb=free.disk_mb // wanted,
             gpus=free.gpus,
-            seconds_left=self._seconds_left(),
+            seconds_left=self._horizon.seconds_left(),
         )
-        self._asking = True
+        self._asking, self._told_s = True, capacity.seconds_left or 0
+        _log.debug("asks for jobs: %s", capacity)
         asked = time.time()
 
         def done(acquired: Acquired | None, error: PilotError | None) -> None:
@@ -193,7 +193,10 @@ class Agent:
     def _wanted(self) -> int:
         if self._asking or self._draining or self._source_finished or self._waiting or self._pause is not None:
             return 0
-        if self._seconds_left() < min(self.settings.least_time, self.settings.lifetime / 2):
+        if not self._horizon.known:
+            return 0
+        if late := self._horizon.too_late(self._taken):
+            _log.info("no more jobs are asked for: %s", late)
             self._source_finished = True
             return 0
         if self.runner.reserve.short():
@@ -280,6 +283,8 @@ class Agent:
         refusal = self.means.slots.refusal(needs_of(definition))
         if bad is None and refusal:
             bad = ResourceUnavailable(refusal).failure()
+        elif bad is None and (late := self._horizon.too_long(definition, self._told_s)):
+            bad = ReachedMaxTime(late).failure()
         try:
             run = self.runner.take_in(definition, now, now - asked, bad)
         except NoLocalSpace as full:
@@ -335,42 +340,17 @@ class Agent:
 
     # the end
 
-    def _seconds_left(self) -> int:
-        return max(0, int(self._end_at - time.monotonic()))
-
-    def _ends_in(self, seconds: float, why: str) -> None:
-        """End in so many seconds, unless an earlier end is known already."""
-        end = time.monotonic() + seconds
-        if end >= self._end_at:
-            return
-        if self._end_timer is not None:
-            self._end_timer.cancel()
-        self._end_at = end
-        self._end_timer = self.means.loop.after(
-            max(0.0, seconds), lambda: self._drain(ReachedMaxTime(why), ExitCode.MAX_TIME)
-        )
-
-    def _mind_batch_end(self) -> None:
-        """Stop jobs early enough before the batch job's end; ask the batch system if the environment does not tell."""
-        here, margin = self.means.here, self.settings.end_margin
-
-        def end_known(left: float | None) -> None:
-            if left is not None:
-                _log.info("the batch job ends in %.0f s", left)
-                self._ends_in(left - min(margin, left / 4), "the batch job is about to end")
-
-        if here.ends_at is not None:
-            end_known(here.ends_at - time.time())
-        elif here.ask_time_left is not None:
-            self.means.staging.submit(
-                here.ask_time_left, lambda left, error: self.means.loop.post(lambda: end_known(left))
-            )
+    def _time_is_over(self, why: str) -> None:
+        self._drain(ReachedMaxTime(why), ExitCode.MAX_TIME)
 
     def _signalled(self, number: int) -> None:
         kind, code = _SIGNALS[number], exit_code_of_signal(number)
         if number == signal.SIGTERM and self.settings.pod:
             kind = Preemption
-        self._signals += 1
+        now = time.monotonic()
+        if number != signal.SIGINT and now - self._signalled_at < _SAME_ORDER_S:
+            return  # one order, sent to every process of the batch job and passed on by a wrapper as well
+        self._signals, self._signalled_at = self._signals + 1, now
         if self._signals == 1:
             self._drain(kind(f"the pilot was told to end by {signal.Signals(number).name}"), code)
         else:

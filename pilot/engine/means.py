@@ -61,7 +61,8 @@ class Means:
     `ground` is where cgroups may be made, None where they may not.
 
     `look_at_credentials` renews what is due; it tells after how many seconds to look again, and what is wrong.
-    `queue_for` and `site_for` tell the queue data and its storages as a job's overlay would have them.
+    `queue_for` and `site_for` tell the queue data and its storages as a job's overlay would have them. A pilot that
+    has run for `time_floor_s` takes no further job (0: no such limit).
     """
 
     settings: Settings
@@ -83,6 +84,7 @@ class Means:
     ground: Ground | None = None
     look_at_credentials: Callable[[], tuple[float, Failure | None]] | None = None
     pilot: int = 0
+    time_floor_s: int = 0
     staging: Worker = field(init=False)
 
     def __post_init__(self) -> None:

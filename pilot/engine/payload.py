@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,9 @@ from pilot.runtime.payload_command import payload_command
 _WORDS_BYTES = 16384
 #: Where a payload finds the secrets that its user gave the task; it is there only while the payload runs.
 SECRETS = "panda_secrets.json"
+_OF_BATCH_SYSTEMS = frozenset(
+    {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU}
+)
 
 
 def announce(means: Means, run: Run) -> None:
@@ -128,6 +132,11 @@ class Finish:
         """End what the payload left running; True if there was anything."""
         self.told = self._child.terminate()
         return bool(self.told)
+
+    def signalled_from_outside(self) -> bool:
+        """Whether it was ended by a signal that batch systems send to a whole job, this pilot included."""
+        exit = self._child.poll()
+        return exit is not None and exit.status - 128 in _OF_BATCH_SYSTEMS
 
     def collect(self) -> tuple[Failure | None, Facts]:
         """Read how it ended: the failure, if it failed, and the facts."""

@@ -30,6 +30,8 @@ from pilot.runtime.environment import PASSED_ON, passed_on
 
 #: Errors of inputs that are not what the catalogue says they are: told to the server as corrupted.
 _CORRUPT = frozenset({1145, 1171})
+#: How long what a payload left has to end by itself, and the pilot's own signal to come after its payload's.
+_A_MOMENT_S = 0.2
 
 
 class Runner:
@@ -237,9 +239,11 @@ class Runner:
         finish = payload.Finish(self.means, run)
         if run.kill_sent:
             self._collect_payload(run, finish)
-        elif finish.leftovers():
+            return
+        if finish.leftovers():
             run.log.error(f"the payload left {len(finish.told)} processes behind: they are ended")
-            run.set_timer("leftovers", self.means.loop.after(0.2, lambda: self._collect_payload(run, finish)))
+        if finish.told or finish.signalled_from_outside():
+            run.set_timer("leftovers", self.means.loop.after(_A_MOMENT_S, lambda: self._collect_payload(run, finish)))
         else:
             self._collect_payload(run, finish)
 

@@ -18,6 +18,7 @@ from pilot.plugins.sources.local import LocalSource
 from pilot.plugins.sources.panda import PandaSource
 from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
 from pilot.plugins.sources.registry import SOURCES
+from pilot.plugins.sources.untold import UntoldSource
 from tests.panda_script import PandaScript
 from tests.scripted_server import Server
 
@@ -43,6 +44,10 @@ def _dummy(jobs: Jobs, folder: Path, stack: ExitStack) -> Source:
     return DummySource(jobs)
 
 
+def _untold(jobs: Jobs, folder: Path, stack: ExitStack) -> Source:
+    return UntoldSource(DummySource(jobs))
+
+
 #: How to make one of each kind; a kind that is proved elsewhere by the same functions names the place.
 MAKERS: dict[str, list[tuple[str, Make]]] = {
     "panda": [
@@ -51,7 +56,7 @@ MAKERS: dict[str, list[tuple[str, Make]]] = {
         ("panda-classic-flat", _panda(DialectName.CLASSIC, flat=True)),
     ],
     "local": [("local", _local)],
-    "dummy": [("dummy", _dummy)],
+    "dummy": [("dummy", _dummy), ("untold", _untold)],
 }
 CASES = [pytest.param(make, id=name) for makers in MAKERS.values() for name, make in makers]
 #: Registered sources whose contract tests stand beside their own fakes.

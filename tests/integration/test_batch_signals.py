@@ -1,0 +1,70 @@
+"""Batch systems signal a whole job at once, and wrappers pass signals on: the pilot is not misled by that."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.pilots import Site, assert_reported_once
+
+
+def started(site: Site, script: str, *options: str) -> tuple[int, int]:
+    """A running job's number and the pid of its payload."""
+    number = site.shell(f"echo $$ > ../pid.new; mv ../pid.new ../pid; {script}")
+    site.start("--jobs", "1", *options)
+    site.wait_for(lambda: (site.workdir / "pid").exists())
+    return number, int((site.workdir / "pid").read_text())
+
+
+@pytest.mark.parametrize(
+    ("order", "error", "code"), [(signal.SIGTERM, 1201, 143), (signal.SIGUSR1, 1207, 138), (signal.SIGXCPU, 1204, 152)]
+)
+def test_a_payload_that_is_signalled_before_the_pilot_did_not_fail_by_itself(
+    site: Site, order: signal.Signals, error: int, code: int
+) -> None:
+    number, payload = started(site, "sleep 60 & wait")
+    os.kill(payload, order)
+    time.sleep(0.05)
+    site.pilots[-1].send_signal(order)
+    assert site.pilots[-1].wait(20) == code, site.log()
+    told = assert_reported_once(site, number, "failed")
+    assert told["errors"]["pilot_error_code"] == error
+    assert order.name in told["errors"]["pilot_error_diag"]
+    assert list(site.outputs.glob("*.log.tgz"))
+    site.assert_nothing_left()
+
+
+def test_a_payload_that_is_ended_alone_is_told_as_that(site: Site) -> None:
+    number, payload = started(site, "sleep 60 & wait")
+    os.kill(payload, signal.SIGTERM)
+    assert site.pilots[-1].wait(20) == 0, site.log()
+    told = assert_reported_once(site, number, "failed")
+    assert told["errors"]["pilot_error_code"] == 1305
+    assert "SIGTERM" in told["errors"]["pilot_error_diag"]
+    site.assert_nothing_left()
+
+
+def test_a_signal_that_comes_twice_at_once_leaves_the_payload_its_time(site: Site) -> None:
+    script = 'trap "sleep 1; touch ../saved; exit 1" TERM; sleep 60 & wait'
+    number, _ = started(site, script, "--kill-after", "4")
+    for _ in range(2):
+        site.pilots[-1].send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+    assert site.pilots[-1].wait(20) == 143, site.log()
+    assert (site.workdir / "saved").exists(), site.log()
+    assert_reported_once(site, number, "failed")
+
+
+def test_a_second_signal_that_comes_later_ends_payloads_at_once(site: Site) -> None:
+    number, _ = started(site, 'trap "" TERM; while :; do sleep 60; done', "--kill-after", "30", "--grace", "30")
+    site.pilots[-1].send_signal(signal.SIGUSR1)
+    time.sleep(2.2)
+    began = time.monotonic()
+    site.pilots[-1].send_signal(signal.SIGTERM)
+    assert site.pilots[-1].wait(20) == 138, site.log()
+    assert time.monotonic() - began < 15
+    assert assert_reported_once(site, number, "failed")["errors"]["pilot_error_code"] == 1207
+    site.assert_nothing_left()
