@@ -108,7 +108,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         limits = parse_limits(settings.limits)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    store = Store(settings.db or workdir / "pilot.db")
+    store = Store(settings.db or workdir / "pilot.db", redactor.clean)
     loop = Loop()
     agent: Agent
     monitor = Monitor(

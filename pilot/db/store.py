@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,13 @@ class Process(msgspec.Struct, frozen=True):
 class Store:
     """What the pilot knows, on disk. Every method outside `transaction` is a transaction of its own.
 
+    `clean` takes known secrets out of what is written of a job's course; what was asked for is kept as it was asked.
     Errors: `NoLocalSpace` when the disk is full, `FileHandlingFailure` for everything else that sqlite says.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, clean: Callable[[Any], Any] = lambda value: value) -> None:
         self.path = str(path)
+        self._clean = clean
         with _translated(self.path):
             self._db = sqlite3.connect(self.path, isolation_level=None, timeout=30.0)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -132,6 +134,7 @@ class Store:
     def save(self, job: Job, facts: Facts, event: str) -> None:
         """Write where the job is now, what is known of it, and the event that brought it there."""
         now = time.time()
+        job, facts = self._clean(job), self._clean(facts)
         done = job.phase is Phase.DONE
         outcome = None if job.phase not in (Phase.REPORTING, Phase.DONE) else "failed" if job.error else "finished"
         error = _text(job.error) if job.error else None
@@ -182,7 +185,7 @@ class Store:
     def put_outcomes(self, key: str, outcomes: Iterable[Outcome], guids: dict[str, str] | None = None) -> None:
         """Write what came of transfers, and every attempt that was made."""
         with self.transaction():
-            for outcome in outcomes:
+            for outcome in map(self._clean, outcomes):
                 self._write(
                     "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?)",
                     (
@@ -250,7 +253,7 @@ class Store:
                     )
             cursor = self._write(
                 "INSERT INTO messages (key, state, final, body, created) VALUES (?,?,?,?,?)",
-                (update.key, update.state, update.state.final, _text(update), time.time()),
+                (update.key, update.state, update.state.final, _text(self._clean(update)), time.time()),
             )
         return int(cursor.lastrowid or 0)
 

@@ -16,6 +16,7 @@ from pilot.core.errors import Failure, InternalPilotProblem, NoLocalSpace, Pilot
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Event, Job, Order, Phase, Reply, Stop, decide, entry_order
+from pilot.core.secrets import Secrets
 from pilot.core.update import Answer, Command, JobUpdate
 from pilot.engine import leftovers, payload, records, stagework, steering
 from pilot.engine.eventwork import EventWork
@@ -312,6 +313,7 @@ class Runner:
             if answer.accepted or not answer.retry:
                 self._event(run, Reply(Phase.REPORTING))
             return
+        self.means.redactor.add(Secrets(pilot=answer.secrets).values())
         for command in answer.commands:
             self._steer(run, command)
 
@@ -379,6 +381,7 @@ class Runner:
         update = update_of(
             run.definition, job, facts, time.time(), directory=run.directory, metadata=metadata, stdout=stdout
         )
+        update = self.means.redactor.clean(update)
         with contextlib.suppress(OSError):
             brief = msgspec.structs.replace(update, metadata=None)
             write_atomically(run.directory / "heartbeat.json", msgspec.json.encode(brief).decode() + "\n")

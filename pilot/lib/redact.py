@@ -8,7 +8,12 @@ import logging
 import re
 import threading
 from collections.abc import Iterable
+from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
+
+import msgspec
+
+T = TypeVar("T")
 
 #: Shorter texts are not taken for secrets: they would black out innocent words.
 SHORTEST = 6
@@ -39,6 +44,23 @@ class Redactor:
         pattern = self._pattern
         return pattern.sub(MARK, text) if pattern else text
 
+    def clean(self, value: T) -> T:
+        """The same value with every known secret replaced in its texts, at any depth; structs stay structs."""
+        if self._pattern is None:
+            return value
+        plain = msgspec.to_builtins(value)
+        cleaned = self._walk(plain)
+        return value if cleaned == plain else msgspec.convert(cleaned, type(value))
+
+    def _walk(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.scrub(value)
+        if isinstance(value, dict):
+            return {self._walk(key): self._walk(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._walk(item) for item in value)
+        return value
+
     def scrub_bytes(self, data: bytes) -> bytes:
         """The same for bytes of any encoding."""
         return self.scrub(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
@@ -61,4 +83,5 @@ def _forms(text: str) -> Iterable[str]:
     yield quote(text, safe="")
     yield quote_plus(text)
     yield json.dumps(text)[1:-1]
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
     yield base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()

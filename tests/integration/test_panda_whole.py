@@ -137,6 +137,18 @@ def test_a_pilot_with_a_token_does_so_and_leaves_nothing_secret(site: Site, tmp_
     assert "PANDA_AUTH" not in environment and "X509_USER_PROXY" not in environment
 
 
+def test_a_payload_that_dies_with_its_secret_on_its_lips_does_not_spread_it(site: Site, tmp_path: Path) -> None:
+    payload = "cat panda_secrets.json >&2; exit 5"
+    number = site.submit(secrets=json.dumps({"MY_SECRET": USER_SECRET}), jobPars=f"-c {json.dumps(payload)}")
+    done = run_pilot(site, tmp_path, "--cleanup", "none", X509_USER_PROXY=str(site.authority.proxy))
+    end = site.job(number)
+    assert end["state"] == "failed" and "exit code 5" in end["facts"]["pilot_error_diag"]
+    assert "[secret]" in end["facts"]["pilot_error_diag"] and USER_SECRET not in json.dumps(end["facts"])
+    its_own = {"payload.stderr", "log.tgz"}
+    for path, content in [*written(tmp_path), (Path("stderr"), done.stderr.encode())]:
+        assert path.name in its_own or USER_SECRET.encode() not in content, path
+
+
 def test_a_token_that_nobody_knows_ends_the_pilot_with_a_clear_line(site: Site, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("unknown-token-123")
     done = run_pilot(

@@ -8,9 +8,10 @@ import pytest
 
 from pilot.cli.compat import OPTIONS, translate
 from pilot.core.diagnose import Surroundings, diagnose
-from pilot.core.errors import ERRORS
+from pilot.core.errors import ERRORS, PayloadExecutionFailure
 from pilot.core.exitcodes import exit_code_of, exit_code_of_signal, meaning
 from pilot.core.job import Exit
+from pilot.core.update import JobUpdate, State
 from pilot.lib.redact import RedactingFormatter, Redactor
 
 CASES = [
@@ -119,6 +120,18 @@ def test_a_secret_is_blacked_out_in_every_form() -> None:
         assert redactor.scrub(f"before {form} after") == "before [secret] after"
     assert redactor.scrub("a short word") == "a short word"
     assert redactor.scrub_bytes(b"\xff" + SECRET.encode()) == b"\xff[secret]"
+
+
+def test_a_struct_is_cleaned_at_any_depth_and_stays_one() -> None:
+    update = JobUpdate(
+        1234567, 1, State.FAILED, 1.0, error=PayloadExecutionFailure(f"it said: {SECRET}").failure(),
+        metadata={"a": [SECRET, 1234567], SECRET: None}, metrics={"m": "1234567"},
+    )  # fmt: skip
+    cleaned = Redactor([SECRET, "1234567"]).clean(update)
+    assert isinstance(cleaned, JobUpdate) and cleaned.error is not None and cleaned.error.message.endswith("[secret]")
+    assert cleaned.metadata == {"a": ["[secret]", 1234567], "[secret]": None}
+    assert (cleaned.job_id, cleaned.state, cleaned.metrics) == (1234567, State.FAILED, {"m": "[secret]"})
+    assert Redactor().clean(update) is update and Redactor(["not-in-there"]).clean(update) is update
 
 
 def test_every_line_of_a_key_is_a_secret() -> None:
