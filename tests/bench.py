@@ -113,7 +113,7 @@ class Bench:
         with contextlib.ExitStack() as stack:
             stack.callback(lambda: [signal.signal(n, handler) for n, handler in handlers.items()])
             stack.callback(self.store.close)
-            stack.enter_context(patch("pilot.db.store.Store", lambda path: self.store))
+            stack.enter_context(patch("pilot.db.store.Store", lambda path, clean=None: self.store))
             stack.enter_context(patch("pilot.engine.agent.Agent", lambda means: self._agent(means, patience_s, stack)))
             stack.enter_context(patch.object(command, "_source", lambda *args: self.source))
             return command._run(chosen, self.workdir, (), Redactor())
