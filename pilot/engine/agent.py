@@ -47,7 +47,7 @@ _SIGNALS: dict[int, type[PilotError]] = {
     signal.SIGUSR1: Sigusr1,
     signal.SIGXCPU: Sigxcpu,
 }
-_FIRST_WAIT_S, _DISK_WAIT_S, _SAME_ORDER_S = 1.0, 1.0, 2.0
+_FIRST_WAIT_S, _DISK_WAIT_S, _SAME_ORDER_S = 1.0, 1.0, 0.3
 _DISK_MARGIN = 1 << 30
 _BEFORE_PAYLOAD = (Phase.STAGING_IN, Phase.RUNNING)
 

@@ -29,6 +29,7 @@ class Horizon:
         self._began = time.monotonic()
         self._end_at = math.inf
         self._timer: Timer | None = None
+        self._batch_ends = False
         self.known = True
 
     def begin(self) -> None:
@@ -60,9 +61,14 @@ class Horizon:
     def too_long(self, definition: JobDefinition, told_s: int) -> str:
         """Why a job cannot come to its end in the `told_s` s that it was asked for; empty if it can.
 
-        Its wall time counts where the queue says so (protocol.md 7.3, job_maxwalltime).
+        Its wall time counts where the queue says so (protocol.md 7.3, job_maxwalltime) and a batch job ends for sure;
+        a pilot's lifetime alone refuses nothing.
         """
-        if definition.max_wall_s <= told_s or not self._means.queue_for(definition).job_maxwalltime:
+        if (
+            not self._batch_ends
+            or definition.max_wall_s <= told_s
+            or not self._means.queue_for(definition).job_maxwalltime
+        ):
             return ""
         return f"it may take {definition.max_wall_s} s and the pilot has {told_s} s left"
 
@@ -75,6 +81,7 @@ class Horizon:
         self._on_known()
 
     def _batch_ends_in(self, left: float) -> None:
+        self._batch_ends = True
         margin = max(0.0, min(self._means.settings.end_margin, left / _MARGIN_PART))
         _log.info("the batch job ends in %.0f s; jobs are stopped %.0f s before", left, margin)
         self._ends_in(left - margin, "the batch job is about to end")
