@@ -27,12 +27,13 @@ class Acquired(msgspec.Struct, frozen=True):
 
     `jobs` are descriptions with the keys of protocol.md section 2, JSON-typed, as received. `finished` says that
     this source will never have more (a list of files that is used up). `wait_s` is the source's wish, if any, for
-    the time until the next request.
+    the time until the next request. `pending`: the request stands, its answer takes time; ask again at once.
     """
 
     jobs: tuple[dict[str, Any], ...] = ()
     finished: bool = False
     wait_s: float | None = None
+    pending: bool = False
 
 
 class Source(Protocol):

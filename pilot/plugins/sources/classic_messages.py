@@ -57,7 +57,7 @@ class GetJob(
     other_country: bool | None = None
 
 
-_RENAMED = {
+RENAMED = {
     "job_id": "jobId",
     "job_status": "state",
     "attempt_nr": "attemptNr",
@@ -100,7 +100,7 @@ _RENAMED = {
 _RATES = ("rate_rchar", "rate_wchar", "rate_rbytes", "rate_wbytes")
 
 
-class UpdateJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename=_RENAMED):
+class UpdateJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename=RENAMED):
     """`updateJob`: as in v1 under other names, with three more fields, and rates in kB/s."""
 
     job_id: int

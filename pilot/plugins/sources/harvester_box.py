@@ -191,6 +191,11 @@ def read_job_spec(path: Path) -> dict[str, dict[str, Any]]:
         age_s = time.time() - path.stat().st_mtime
     except (OSError, UnicodeDecodeError):
         return {}
+    return jobs_of(text, settled=age_s > 2.0)
+
+
+def jobs_of(text: str, settled: bool = True) -> dict[str, dict[str, Any]]:
+    """The jobs in a text by PandaID. One that is url-encoded is only read once it is `settled`: it has no end."""
     text = text.strip()
     if text.startswith("{"):
         try:
@@ -200,7 +205,7 @@ def read_job_spec(path: Path) -> dict[str, dict[str, Any]]:
         if "PandaID" in found:
             return {str(found["PandaID"]): found}
         return {str(key): job for key, job in found.items() if isinstance(job, dict)}
-    if "PandaID=" in text and age_s > 2.0:
+    if "PandaID=" in text and settled:
         job = {key: values[-1] for key, values in parse_qs(text, keep_blank_values=True).items()}
         return {job["PandaID"]: job} if job.get("PandaID") else {}
     return {}
