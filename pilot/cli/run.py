@@ -16,7 +16,9 @@ from typing import Any
 import click
 
 from pilot import __version__
+from pilot.cli import harvester
 from pilot.cli import settings as settings_of
+from pilot.cli.harvester import as_worker
 from pilot.cli.staging import make_transferer, tool_settings
 from pilot.core.exitcodes import ExitCode
 from pilot.core.settings import Settings
@@ -58,7 +60,7 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
     """
     from pilot.lib import log
 
-    settings = settings_of.load(flags, config)
+    settings = as_worker(settings_of.load(flags, config), chosen=bool(flags.get("source")))
     if files and settings.source != "local":
         raise click.UsageError(f"{files[0]}: files are for --source local, the source is {settings.source!r}")
     if settings.source == "panda" and not settings.url:
@@ -123,7 +125,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         slots=slots,
         transferer=make_transferer(StagingSettings(), tool_settings(os.environ, proxy=settings.proxy)),
         queue_for=queue.queue_for,
-        site_for=queue.site_for,
+        site_for=harvester.sites(settings, queue.site_for),
         time_floor_s=queue.time_floor_s,
         own_limits=limits,
         redactor=redactor,
@@ -145,6 +147,8 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     )
     _write_braindump(settings, workdir, means.pilot)
     logging.getLogger("pilot").info("pilot %s in %s: %s", __version__, workdir, here.words())
+    if settings.source == "harvester":
+        harvester.keep_beating(means)
     agent = Agent(means)
     code = agent.run()
     means.source.close()
@@ -164,11 +168,14 @@ def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
     kind: Any = SOURCES.load(settings.source)
     if settings.source == "local":
         found: Source = kind(files)
+    elif settings.source == "harvester":
+        panda: Any = SOURCES.load("panda")
+        found = harvester.make_source(settings, node, lambda: panda(_panda_settings(settings, node)))
     elif settings.source == "panda":
         found = kind(_panda_settings(settings, node))
     else:
         found = kind()
-    if settings.server_updates:
+    if settings.server_updates or settings.source == "harvester":  # Harvester's files are no server
         return found
     from pilot.plugins.sources.untold import UntoldSource
 

@@ -100,6 +100,25 @@ class Settings:
     rucio_host: str = setting("", "where Rucio traces go", env="PILOT_RUCIO_HOST")
     harvester_id: str = setting("", "the Harvester that submitted this worker", env="HARVESTER_ID")
     worker_id: str = setting("", "the worker's number there", env="HARVESTER_WORKER_ID")
+    harvester_workdir: str = setting(
+        "", "the access point: the directory shared with Harvester (default: here)", env="HARVESTER_WORKDIR"
+    )
+    harvester_datadir: str = setting("", "another directory with the job file", env="HARVESTER_DATADIR")
+    harvester_submit_mode: str = setting(
+        "PULL", "whether jobs are asked for (PULL) or there at the start (PUSH)", choices=("PULL", "PUSH")
+    )
+    harvester_map: str = setting(
+        "OneToOne",
+        "how jobs and workers go together; ManyToOne gives each job a sub-directory",
+        choices=("OneToOne", "ManyToOne", "OneToMany"),
+    )
+    harvester_files: str = setting("", "names of shared files in Harvester's words: jobSpecFile=HPCJobs.json,...")
+    harvester_eventstatusdump: str = setting("", "file that lists outputs for Harvester")
+    harvester_workerattributes: str = setting("", "file that tells Harvester of a job")
+    harvester_url: str = setting("", "Harvester's HTTP front end, instead of files", env="HARVESTER_URL")
+    harvester_token: str = setting("", "file with the token for the HTTP front end", env="HARVESTER_TOKEN_FILE")
+    harvester_patience: float = setting(600.0, "seconds that Harvester may take to bring a job")
+    harvester_kill: bool = setting(False, "ask Harvester to end the worker when the pilot has ended")
     scheduler_id: str = setting("", "who scheduled this pilot", env="PANDA_JSID")
     log_url: str = setting("", "where this pilot's log can be read", env="GTAG")
     end_margin: float = setting(120.0, "seconds before the end of the batch job at which jobs are stopped")

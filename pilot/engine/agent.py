@@ -235,7 +235,7 @@ class Agent:
             self._take_in(raw, asked)
         if acquired.jobs:
             self._empty = 0
-        elif not acquired.finished:
+        elif not acquired.finished and not acquired.pending:
             self._empty += 1
             if self.settings.getjob_requests and self._empty >= self.settings.getjob_requests:
                 _log.info("no job came in %d requests", self._empty)

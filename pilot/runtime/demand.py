@@ -15,7 +15,8 @@ import msgspec
 
 class Limits(msgspec.Struct, frozen=True):
     """`horizon_s`: seconds of work that a request brings. `most`: ranges in one request. `first`: ranges per worker
-    while nobody knows how long one takes. `reserve_s`: what the end needs to pack, store and tell."""
+    while nobody knows how long one takes (more where answers take long). `reserve_s`: what the end needs to pack,
+    store and tell, where the whole time is ten times as long or more."""
 
     horizon_s: float = 5.0
     most: int = 20_000
@@ -46,11 +47,14 @@ DEFAULT = Limits()
 def wanted(
     workers: int, ready: int, held: int, pace: Pace, seconds_left: float | None = None, limits: Limits = DEFAULT
 ) -> int:
-    """How many ranges to ask for now; 0 means: not now. `held` are with workers, `ready` wait for one."""
+    """How many ranges to ask for now; 0 means: not now. `held` are with workers, `ready` wait for one.
+
+    `seconds_left` are those in which ranges can be worked through; None: nobody knows an end.
+    """
     workers = max(workers, 1)
     answer_s = pace.answer_s if pace.answer_s is not None else 0.5
     if pace.wall_s is None:
-        low, high = workers, limits.first * workers
+        low, high = workers, math.ceil(limits.first * workers * (1 + answer_s / 10))
     else:
         rate = workers / max(pace.wall_s, 1e-6)
         cover = rate * (2.0 * answer_s + 0.5)
@@ -61,7 +65,7 @@ def wanted(
         return 0
     count = min(high - ready, limits.most)
     if seconds_left is not None:
-        count = min(count, _room(workers, pace, seconds_left - limits.reserve_s) - ready - held)
+        count = min(count, _room(workers, pace, seconds_left) - ready - held)
     return max(count, 0)
 
 

@@ -28,8 +28,8 @@ _SAVE_S = 0.05
 
 
 class EventJob:
-    """A job's desk. Everything is called in one thread; `clock` gives monotonic s, as does `deadline`, by which all
-    must have been told (None: no known end). `failure` is why no more ranges could be had, if that is an error."""
+    """A job's desk. Everything is called in one thread; `clock` gives monotonic s. `failure` is why no more ranges
+    could be had, if that is an error."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class EventJob:
         archives: Sequence[StoredArchive] = (),
     ) -> None:
         self.ledger = ledger
-        self.deadline: float | None = None
+        self._last_start: float | None = None
         self.failure: PilotError | None = None
         self._hands = hands
         self._plan = plan
@@ -49,12 +49,17 @@ class EventJob:
         self._outputs = Outputs(ledger, hands, plan.outputs, max((a.number for a in archives), default=-1) + 1)
         self._telling = Telling(ledger, plan.tell_s, plan.cores)
         self._telling.archives = {a.number: a for a in archives}
-        self._pace = Pace()
+        self._pace = Pace(answer_s=plan.answer_s)
         self._asked_at: float | None = None
         self._ask_failures = 0
         self._ask_after = self._saved_at = -math.inf
         self._ending = self._over = False
         self._take_up(archives)
+
+    def end_by(self, deadline: float) -> None:
+        """All must have been told at `deadline` (monotonic s): work ends a while before."""
+        whole_s = deadline - self._clock()
+        self._last_start = deadline - min(self._plan.demand.reserve_s, 0.1 * whole_s)
 
     def _take_up(self, archives: Sequence[StoredArchive]) -> None:
         """Go on where an earlier pilot was: outputs, archives and outcomes that nobody has heard of."""
@@ -244,15 +249,15 @@ class EventJob:
         ]
         if self._ask_failures and self._asked_at is None and not (self._dispatch.exhausted or self.draining):
             times.append(self._ask_after)
-        if self.deadline is not None and not self.draining:
-            times.append(self.deadline - self._plan.demand.reserve_s - (self._pace.wall_s or 0.0))
+        if self._last_start is not None and not self.draining:
+            times.append(self._last_start - (self._pace.wall_s or 0.0))
         return min((when for when in times if when is not None), default=None)
 
     def _ask(self, now: float) -> None:
         dispatch, ledger = self._dispatch, self.ledger
         if self._asked_at is not None or dispatch.exhausted or dispatch.draining or now < self._ask_after:
             return
-        left = None if self.deadline is None else self.deadline - now
+        left = None if self._last_start is None else self._last_start - now
         workers = dispatch.workers if dispatch.most_workers else self._plan.workers
         if not workers:
             return  # all have left, perhaps for good: the stock is enough for the first that comes back
@@ -263,9 +268,7 @@ class EventJob:
 
     def _late(self, now: float) -> bool:
         """Whether a range that is begun now would not be finished, stored and told in time."""
-        if self.deadline is None:
-            return False
-        return self.deadline - now - self._plan.demand.reserve_s < (self._pace.wall_s or 0.0)
+        return self._last_start is not None and self._last_start - now < (self._pace.wall_s or 0.0)
 
     def _outcome(self, n: int) -> None:
         if self.ledger.state(n) is RangeState.DONE:

@@ -14,12 +14,13 @@ from pilot.runtime.eventoutput import OutputHands, OutputLimits
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is known of the job beforehand: `workers` that are expected, `cores` of each, and `tell_s`, the seconds
-    between two reports of outcomes that are in no archive."""
+    """What is known of the job beforehand: `workers` that are expected, `cores` of each, `tell_s`, the seconds between
+    two reports of outcomes that are in no archive, and `answer_s` that the server usually takes."""
 
     workers: int = 1
     cores: int = 1
     tell_s: float = 10.0
+    answer_s: float = 0.5
     demand: Limits = DEFAULT
     outputs: OutputLimits = OutputLimits()
 

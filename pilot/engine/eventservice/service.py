@@ -207,10 +207,10 @@ class EventService:
             lambda error: self._post(lambda: self._on_trouble(key, error)),
         )
         archives = self._tools.store.archives(key)
-        hands.job = EventJob(
-            ledger, hands, plan_of(order.definition, order.workers, order.gap_s), time.monotonic, archives
-        )
-        hands.job.deadline = order.deadline
+        plan = plan_of(order.definition, order.workers, order.gap_s, self._source.answer_s)
+        hands.job = EventJob(ledger, hands, plan, time.monotonic, archives)
+        if order.deadline is not None:
+            hands.job.end_by(order.deadline)
         self._jobs[key] = hands
         if len(ledger):
             _log.info("%s: %d event ranges are known from before, %d of them done", key, len(ledger), ledger.finished)

@@ -18,6 +18,8 @@ class DummyEvents:
     `lose_answers` n: the next n updates are stored but their answer is lost; `commands`: the next answers' words.
     """
 
+    answer_s = 0.5
+
     def __init__(self, events: int = 100, per_range: int = 10, lfn: str = "events.in", job: int = 1) -> None:
         self.ranges = [
             EventRange(f"9-{job}-1-{n + 1}-1", lfn, first + 1, min(first + per_range, events), "GUID", "test")

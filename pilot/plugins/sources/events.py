@@ -18,7 +18,10 @@ class EventSource(Protocol):
     Errors: `pilot.core.errors.PilotError` only; one with `retry` is tried again later by the caller.
     Idempotence: `update` may be called again with chunks whose answer was lost. An implementation whose server
     fails after it has stored them (HTTP 500) verifies with `states` and answers from what it finds.
+    `answer_s` is how long an answer to `acquire` usually takes: the first request is sized by it.
     """
+
+    answer_s: float
 
     def acquire(self, consumer: Consumer, count: int) -> Granted:
         """Ask for up to `count` ranges: never more than can be worked through, never just to see.

@@ -7,29 +7,17 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from pilot.core.errors import PilotError
-from pilot.core.update import Answer, JobUpdate, Node
+from pilot.core.update import Answer, JobUpdate
 from pilot.plugins.sources.base import Acquired, Capacity, Source
 from pilot.plugins.sources.events import EventSource
 from pilot.plugins.sources.harvester_box import Box, Role
 from pilot.plugins.sources.harvester_events import HarvesterEvents
 from pilot.plugins.sources.harvester_reports import attributes, dump_entries
+from pilot.plugins.sources.harvester_settings import HarvesterSettings
 
 _log = logging.getLogger("pilot.harvester")
 _SLICE_S = 2.0
-
-
-class HarvesterSettings(msgspec.Struct, frozen=True):
-    """`push`: the jobs are there when the worker starts, more are never asked for. `patience_s`: how long one request
-    for jobs is waited for before the worker gives up. `ask_kill`: have Harvester end the worker once it is done."""
-
-    node: Node
-    push: bool = False
-    patience_s: float = 600.0
-    events_patience_s: float = 300.0
-    ask_kill: bool = False
 
 
 class HarvesterSource:
@@ -127,6 +115,11 @@ class HarvesterSource:
     def status(self, job_ids: Sequence[int]) -> dict[int, str]:
         """Harvester tells nothing of jobs; the job server does, where one is asked directly."""
         return self._teller.status(job_ids) if self._teller is not None else {}
+
+    def worker(self, word: str, node: dict[str, Any] | None, gpus: Sequence[dict[str, Any]]) -> None:
+        """Harvester knows its workers; the job server is told where one is asked directly."""
+        if self._teller is not None:
+            self._teller.worker(word, node, gpus)
 
     def beat(self) -> None:
         """Show that the worker is alive: Harvester looks at the time of the file alone. Never raises."""

@@ -20,6 +20,8 @@ class HarvesterEvents:
     """Waits for Harvester, which looks at the access point once a cycle: up to `patience_s`, then the caller may come
     back for the same answer."""
 
+    answer_s = 60.0
+
     def __init__(self, box: Box, patience_s: float = 300.0) -> None:
         self._box = box
         self._patience_s = patience_s
@@ -37,7 +39,9 @@ class HarvesterEvents:
             end = time.monotonic() + self._patience_s
             while True:
                 with self._guard:
-                    granted = self._take(key, count) or self._ask(consumer, key, count)
+                    granted = self._take(key)
+                    if granted is None:
+                        self._ask(consumer, key, count)
                 if granted is not None:
                     return granted
                 left = end - time.monotonic()
@@ -46,9 +50,13 @@ class HarvesterEvents:
         finally:
             watch.close()
 
-    def _take(self, key: str, count: int) -> Granted | None:
-        """What was fed for the job; what was fed for others is kept for them."""
-        for job, ranges in (self._box.event_ranges() or {}).items():
+    def _take(self, key: str) -> Granted | None:
+        """What was fed for the job; what was fed for others is kept for them.
+
+        Harvester takes the request away last: as long as it lies there, the feed is not the answer to it, or not whole.
+        """
+        fed_now = None if self._box.busy(Role.EVENT_REQUEST) else self._box.event_ranges()
+        for job, ranges in (fed_now or {}).items():
             self._asked.discard(job)
             if ranges:
                 self._fed.setdefault(job, []).extend(_range(item) for item in ranges if "eventRangeID" in item)

@@ -29,7 +29,7 @@ _OK, _NOT_YET = 200, 503
 class HttpBoxSettings(msgspec.Struct, frozen=True):
     """Where the front end is, who this worker is there, and the signed token that an Apache front end wants.
 
-    `look_s`: seconds between two questions while an answer is waited for.
+    `look_s`: the longest time between two questions while an answer is waited for.
     """
 
     url: str
@@ -97,13 +97,15 @@ class HttpBox:
 
 
 class HttpWatch:
-    """A timed look."""
+    """A timed look: soon at first, then less and less often."""
 
-    def __init__(self, closed: threading.Event, look_s: float) -> None:
-        self._closed, self._look_s = closed, look_s
+    def __init__(self, closed: threading.Event, longest_s: float) -> None:
+        self._closed, self._longest_s = closed, longest_s
+        self._look_s = 0.1
 
     def wait(self, seconds: float) -> bool:
         """Wait; False once the box is closed."""
+        self._look_s = min(1.5 * self._look_s, self._longest_s)
         return not self._closed.wait(min(seconds, self._look_s))
 
     def close(self) -> None:

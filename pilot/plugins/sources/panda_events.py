@@ -25,6 +25,8 @@ _OPEN = frozenset(
 class PandaEvents:
     """Asks for event ranges and tells of them, over a connection of its own. Calls take turns."""
 
+    answer_s = 0.5
+
     def __init__(self, settings: PandaSettings, tongue: Tongue | None = None) -> None:
         self._server = PandaServer(settings, tongue)
 

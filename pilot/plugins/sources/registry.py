@@ -7,6 +7,7 @@ SOURCES: Registry[Source] = Registry(
     "pilot.sources",
     {
         "panda": "pilot.plugins.sources.panda:PandaSource",
+        "harvester": "pilot.plugins.sources.harvester:HarvesterSource",
         "local": "pilot.plugins.sources.local:LocalSource",
         "dummy": "pilot.plugins.sources.dummy:DummySource",
     },

@@ -1,0 +1,112 @@
+"""A worker of Harvester: when this pilot is one, where it meets Harvester, and where its files go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from pilot.core.job import JobDefinition
+from pilot.core.settings import Settings
+from pilot.core.storage import StagingSite
+from pilot.core.update import Node
+from pilot.engine.means import Means
+from pilot.plugins.sources.base import Source
+
+_log = logging.getLogger("pilot.harvester")
+_BEAT_S = 60.0
+
+
+def as_worker(settings: Settings, chosen: bool) -> Settings:
+    """The settings with `harvester` for the source where wrappers mean that without saying so (protocol.md 5.6).
+
+    `chosen`: the source was named; then nothing is guessed.
+    """
+    named = any(
+        (
+            settings.harvester_workdir,
+            settings.harvester_datadir,
+            settings.harvester_eventstatusdump,
+            settings.harvester_workerattributes,
+        )
+    )
+    pushed = settings.harvester_id and settings.worker_id and settings.harvester_submit_mode == "PUSH"
+    if not chosen and settings.source == "panda" and ((named and not settings.server_updates) or pushed):
+        return replace(settings, source="harvester")
+    return settings
+
+
+def access_point(settings: Settings) -> Path:
+    """The directory that is shared with Harvester: as named, else that of a file that is named, else the present."""
+    named = settings.harvester_workdir
+    for path in (settings.harvester_workerattributes, settings.harvester_eventstatusdump):
+        named = named or ("/" in path and path.rpartition("/")[0]) or ""
+    return Path(named or ".").absolute()
+
+
+def make_source(settings: Settings, node: Node, teller: Callable[[], Source]) -> Source:
+    """The source. `teller` makes the job server that hears of jobs directly; it is asked for where there is one."""
+    from pilot.plugins.sources.harvester_settings import HarvesterSettings
+    from pilot.plugins.sources.registry import SOURCES
+
+    kind: Any = SOURCES.load("harvester")
+    own = HarvesterSettings(
+        node=node,
+        push=settings.harvester_submit_mode == "PUSH",
+        patience_s=settings.harvester_patience,
+        ask_kill=settings.harvester_kill,
+    )
+    found: Source = kind(_box(settings), own, teller() if settings.url and settings.server_updates else None)
+    return found
+
+
+def _box(settings: Settings) -> Any:
+    from pilot.plugins.sources.harvester_box import FileBox
+    from pilot.plugins.sources.harvester_http import HttpBox, HttpBoxSettings
+    from pilot.plugins.sources.harvester_names import MapType, parse_names
+
+    try:
+        names = parse_names(
+            settings.harvester_files, settings.harvester_workerattributes, settings.harvester_eventstatusdump
+        )
+        if settings.harvester_url:
+            token = Path(settings.harvester_token).read_text().strip() if settings.harvester_token else ""
+            number = int(settings.worker_id or 0)
+            return HttpBox(HttpBoxSettings(settings.harvester_url, number, token, settings.cacert))
+    except (ValueError, OSError) as error:
+        raise click.UsageError(f"Harvester: {error}") from error
+    data = Path(settings.harvester_datadir).absolute() if settings.harvester_datadir else None
+    return FileBox(access_point(settings), names, MapType(settings.harvester_map), data)
+
+
+def sites(
+    settings: Settings, site_for: Callable[[JobDefinition], StagingSite]
+) -> Callable[[JobDefinition], StagingSite]:
+    """A worker's inputs come from the access point and its outputs go there, unless directories are named for them."""
+    if settings.source != "harvester":
+        return site_for
+    top = access_point(settings)
+    many = settings.harvester_map == "ManyToOne"
+
+    def site(definition: JobDefinition) -> StagingSite:
+        place = str(top / str(definition.job_id) if many else top)
+        known = site_for(definition)
+        return msgspec.structs.replace(known, input_dir=known.input_dir or place, output_dir=known.output_dir or place)
+
+    return site
+
+
+def keep_beating(means: Means) -> None:
+    """Write the heartbeat file now and once a minute; a file system that hangs delays nothing but the beat."""
+    source: Any = means.source
+
+    def beat() -> None:
+        means.staging.submit(source.beat, lambda result, error: None)
+        means.loop.after(_BEAT_S, beat)
+
+    beat()

@@ -1,0 +1,170 @@
+"""Harvester's files: names, what a half-written file means, and the types that the server will demand."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilot.core.errors import PayloadExecutionFailure
+from pilot.core.update import JobUpdate, Node, State, StoredFile
+from pilot.core.usage import Usage
+from pilot.lib.filesystem import is_shared, kind_of
+from pilot.plugins.sources.harvester_box import FileBox, Role, jobs_of, read_job_spec
+from pilot.plugins.sources.harvester_names import MapType, Names, parse_names
+from pilot.plugins.sources.harvester_reports import attributes, dump_entries
+from tests.harvester_standin import INTEGERS, NUMBERS, TEXTS
+
+JOBS = {"7": {"PandaID": 7, "jobPars": "a b"}, "8": {"PandaID": 8, "jobPars": "{}"}}
+
+
+def test_harvesters_defaults_hold_and_both_of_its_vocabularies_change_them():
+    assert parse_names("").kill == "kill_worker.json"
+    assert parse_names("killWorkerFile=k, jsonAttrsFileName = a").kill == "k"
+    assert parse_names("jobSpecFile=x", "/ap/attrs.json", "dump.json") == Names(
+        attributes="attrs.json", dump="dump.json", job_spec="x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("jobSpecfile=x", "'jobSpecFile'"), ("jobSpecFile", "name of a file"), ("jobSpecFile=../x", "access point")],
+)
+def test_a_wrong_name_is_told_with_the_nearest_right_one(text, said):
+    with pytest.raises(ValueError, match=said):
+        parse_names(text)
+
+
+@given(st.integers(0, len(json.dumps(JOBS)) - 1))
+def test_a_job_file_that_is_being_written_holds_no_job(cut):
+    assert jobs_of(json.dumps(JOBS)[:cut]) == {}
+    assert jobs_of(json.dumps(JOBS)) == JOBS
+
+
+def test_url_encoded_jobs_count_once_the_file_has_come_to_rest(tmp_path):
+    import os
+
+    path = tmp_path / "spec"
+    path.write_text("PandaID=7&jobPars=a+b%26c&coreCount=")
+    assert read_job_spec(path) == {}
+    os.utime(path, (time.time() - 5,) * 2)
+    assert read_job_spec(path) == {"7": {"PandaID": "7", "jobPars": "a b&c", "coreCount": ""}}
+
+
+def test_a_single_description_is_a_job_too(tmp_path):
+    (tmp_path / "spec").write_text('{"PandaID": 9, "x": {"y": 1}}')
+    assert read_job_spec(tmp_path / "spec") == {"9": {"PandaID": 9, "x": {"y": 1}}}
+
+
+@pytest.mark.parametrize("role", [Role.DUMP, Role.JOB_REQUEST, Role.EVENT_REQUEST, Role.EVENT_UPDATES])
+def test_nothing_is_written_over_what_harvester_has_not_taken(tmp_path, role):
+    box = FileBox(tmp_path, Names(), MapType.ONE)
+    assert box.write(role, {"first": 1})
+    assert box.busy(role) and not box.write(role, {"second": 2})
+    assert json.loads(box.place(role).read_text()) == {"first": 1}
+    box.place(role).unlink()
+    assert box.write(role, {"second": 2})
+    box.close()
+
+
+def test_attributes_are_written_whole_each_time(tmp_path):
+    box = FileBox(tmp_path, Names(), MapType.MANY)
+    assert box.write(Role.ATTRIBUTES, {"n": 1}, 7) and box.write(Role.ATTRIBUTES, {"n": 2}, 7)
+    assert json.loads((tmp_path / "7" / "worker_attributes.json").read_text()) == {"n": 2}
+    assert [p.name for p in (tmp_path / "7").iterdir()] == ["worker_attributes.json"]
+    box.write(Role.HEARTBEAT, {}, 7)
+    assert (tmp_path / "worker_heartbeat.json").exists()
+    box.close()
+
+
+def test_a_feed_is_taken_away_once_it_is_whole(tmp_path):
+    box = FileBox(tmp_path, Names(), MapType.ONE)
+    assert box.event_ranges() is None
+    path = tmp_path / "JobsEventRanges.json"
+    path.write_text('{"7": [{"eventRangeID"')
+    assert box.event_ranges() is None and path.exists()
+    path.write_text('{"7": []}')
+    assert box.event_ranges() == {"7": []} and not path.exists()
+    box.close()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_change_wakes_who_waits_and_so_does_the_end(tmp_path, shared):
+    box = FileBox(tmp_path, Names(), MapType.ONE, look_s=0.05)
+    box._quick = not shared
+    watch = box.watch()
+    (tmp_path / "x").write_text("")
+    begin = time.monotonic()
+    assert watch.wait(20)
+    assert time.monotonic() - begin < 10
+    threading.Timer(0.05, box.close).start()
+    while watch.wait(20):
+        assert time.monotonic() - begin < 10
+    watch.close()
+
+
+UPDATES = st.builds(
+    JobUpdate,
+    job_id=st.integers(1, 10**12),
+    attempt=st.integers(0, 99),
+    state=st.sampled_from(list(State)),
+    at=st.floats(0, 2e9),
+    started=st.none() | st.floats(0, 2e9),
+    cores=st.none() | st.integers(1, 256),
+    mean_cores=st.none() | st.floats(0, 256),
+    events=st.none() | st.integers(0, 10**9),
+    usage=st.none()
+    | st.builds(Usage, wall_s=st.floats(0, 1e6), user_s=st.floats(0, 1e6), max_rss_kb=st.integers(0, 10**9)),
+    timing_s=st.dictionaries(st.sampled_from(["getjob", "payload"]), st.floats(0, 1e6)),
+    payload_exit=st.none() | st.integers(0, 255),
+    error=st.none() | st.just(PayloadExecutionFailure("x").failure()),
+    log_excerpt=st.text(max_size=50),
+)
+
+
+@given(UPDATES)
+def test_attributes_have_the_types_that_the_server_demands(update):
+    told = json.loads(json.dumps(attributes(update, Node(host="n", cpu_unit="s+x", cpu_factor=1))))
+    assert set(told) <= INTEGERS | TEXTS | NUMBERS
+    for key, value in told.items():
+        wanted = int if key in INTEGERS else str if key in TEXTS else float
+        assert type(value) is wanted, (key, value)
+    assert {"transExitCode", "pilotErrorCode", "jobStatus"} <= set(told)
+
+
+def test_only_files_that_harvester_can_see_are_listed():
+    files = [
+        StoredFile("a.root", "G1", 5, {"adler32": "0a"}, "file:///ap/a.root"),
+        StoredFile("b.root", "G2", 5, {}, "root://far/b.root"),
+        StoredFile("job.1.log.tgz", "G3", 6, {}, "/ap/job.1.log.tgz"),
+    ]
+    assert dump_entries(files) == [
+        {"path": "/ap/a.root", "type": "output", "fsize": 5, "guid": "G1", "chksum": "0a"},
+        {"path": "/ap/job.1.log.tgz", "type": "log", "fsize": 6, "guid": "G3"},
+    ]
+
+
+MOUNTS = """\
+22 1 8:1 / / rw - ext4 /dev/sda1 rw
+30 22 0:50 / /home rw shared:3 - nfs4 server:/home rw
+31 30 0:51 / /home/local\\040disk rw - xfs /dev/sdb rw
+32 22 0:52 / /mnt rw - fuse.sshfs host: rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "shared"),
+    [
+        ("/etc", "ext4", False),
+        ("/home/me", "nfs4", True),
+        ("/homer", "ext4", False),
+        ("/home/local disk/x", "xfs", False),
+        ("/mnt", "fuse.sshfs", True),
+    ],
+)
+def test_the_innermost_mount_decides_whether_others_may_change_a_place(path, kind, shared):
+    assert (kind_of(path, MOUNTS), is_shared(path, MOUNTS)) == (kind, shared)
