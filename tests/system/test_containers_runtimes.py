@@ -36,11 +36,14 @@ class Runtime:
     image: str
     work: Path
     user: dict[str, Any] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def request(self, **more: Any) -> ContainerRequest:
         plain = {"name": f"pilot-test-{os.getpid()}", "token": f"tok{os.getpid()}", "inside": "/srv"}
-        return ContainerRequest(workdir=str(self.work), **{**plain, "image": self.image, **more})
+        return ContainerRequest(
+            workdir=str(self.work), **{**plain, "image": self.image, "options": self.options, **more}
+        )
 
     def start(self, text: str, env: dict[str, str] | None = None, **more: Any) -> subprocess.Popen[bytes]:
         command = Command(("/bin/sh", "-c", text), str(self.work), {"PATH": PATH, "HOME": "/srv", **(env or {})})
@@ -102,10 +105,11 @@ def sif_image(rootfs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
     return image
 
 
-@pytest.fixture(params=["docker", "podman", "podman-rootless", "bubblewrap", "sif"])
+@pytest.fixture(params=["docker", "podman", "podman-rootless", "bubblewrap", "sif", "apptainer"])
 def runtime(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runtime]:
     name = request.param
     env, image, user, ids = {"PATH": PATH, "HOME": "/root"}, "", {}, {}
+    options: tuple[str, ...] = ()
     work = tmp_path / "job"
     if name == "docker":
         told = request.getfixturevalue("dockerd")
@@ -119,6 +123,11 @@ def runtime(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runtime]
             ids = {"uid": less["uid"], "gid": less["uid"]}
             user = {"user": less["uid"], "group": less["uid"], "extra_groups": []}
             request.getfixturevalue("monkeypatch").setattr(podman, "_ROOT", readable_package(Path(less["folder"])))
+    elif name == "apptainer":
+        # No package of Debian 12: tested where somebody installed it. As root it wants to be told of user namespaces.
+        program = shutil.which("apptainer") or pytest.skip("apptainer is not installed")
+        env["PATH"] = f"{Path(program).parent}:{PATH}"
+        image, options = request.getfixturevalue("rootfs")["folder"], ("--userns",)
     elif name == "sif":
         image = str(request.getfixturevalue("sif_image"))
     else:
@@ -129,7 +138,7 @@ def runtime(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runtime]
         work.chmod(0o700)
     python = "/usr/bin/python3" if user else sys.executable
     plugin = CONTAINERS.load(name.partition("-")[0])(Host(env=env, python=python, **ids))
-    runtime = Runtime(plugin, image, work, user)
+    runtime = Runtime(plugin, image, work, user, options)
     if not user:
         assert plugin.check() == ""
     yield runtime
@@ -154,8 +163,10 @@ def test_the_pilots_own_variables_do_not_come_in(runtime: Runtime) -> None:
     assert code == 0
     names = {line.partition("=")[0] for line in out.splitlines()}
     assert "SEEN" in names
-    added = {"PWD", "SHLVL", "_", "HOSTNAME", "TERM", "container", "HOME", "PILOT_CONTAINER", "OLDPWD"}
-    assert names <= {"PATH", "SEEN"} | added, names
+    added = {"PWD", "OLDPWD", "SHLVL", "_", "HOSTNAME", "TERM", "container", "HOME", "PILOT_CONTAINER", "LANG"}
+    added |= {"LD_LIBRARY_PATH", "PS1", "PROMPT_COMMAND"}
+    own = {name for name in names if name.startswith(("APPTAINER_", "SINGULARITY_"))}
+    assert names <= {"PATH", "SEEN"} | added | own, names
 
 
 def test_only_bound_paths_are_seen_and_written(runtime: Runtime, tmp_path: Path) -> None:
@@ -174,8 +185,9 @@ def test_only_bound_paths_are_seen_and_written(runtime: Runtime, tmp_path: Path)
 
 
 def test_a_term_reaches_all_of_the_payload_and_its_code_comes_back(runtime: Runtime) -> None:
-    text = "(trap 'touch child; exit 0' TERM; touch ready; while :; do sleep 0.05; done) & "
-    text += "trap 'sleep 0.3; exit 9' TERM; wait; while :; do sleep 0.05; done"
+    text = "trap 'sleep 0.3; exit 9' TERM; "
+    text += "(trap 'touch child; exit 0' TERM; touch ready; while :; do sleep 0.05; done) & "
+    text += "while :; do sleep 0.05; done"
     process = runtime.start_and_wait(text)
     os.killpg(process.pid, signal.SIGTERM)
     assert process.wait(PATIENCE_S) == 9
@@ -207,7 +219,7 @@ def test_the_next_pilot_finds_and_ends_what_a_killed_one_left(runtime: Runtime) 
     runtime.plugin.end(request.name)
     assert runtime.plugin.ours(request.token) == ()
     until(lambda: first is None or not Path(f"/proc/{first}").exists())
-    (runtime.work / "alive").unlink()
+    (runtime.work / "alive").unlink(missing_ok=True)
     time.sleep(0.3)
     assert not (runtime.work / "alive").exists()
     process.wait(PATIENCE_S)

@@ -30,7 +30,7 @@ REQUEST = ContainerRequest(
     workdir="/jobs/1",
     inside="/srv",
     binds=(Bind("/cvmfs"), Bind("/data/in", "/input"), Bind("/scratch", writable=True)),
-    options=("--contain",),
+    options=("--ipc",),
 )
 
 
@@ -45,8 +45,9 @@ def words(text: str) -> tuple[str, ...]:
 def test_apptainer_sees_what_is_bound_and_nothing_of_the_users_home() -> None:
     wrapped = Apptainer(HOST).wrap(COMMAND, REQUEST)
     assert wrapped.argv == words(
-        "apptainer exec --cleanenv --pid --home /jobs/1:/srv --bind /cvmfs:/cvmfs:ro --bind /data/in:/input:ro "
-        "--bind /scratch:/scratch --bind /jobs/1:/srv --pwd /srv --contain /images/el9.sif /bin/bash -c 'run it'"
+        "apptainer exec --cleanenv --contain --pid --home /jobs/1:/srv "
+        "--bind /cvmfs:/cvmfs:ro --bind /data/in:/input:ro "
+        "--bind /scratch:/scratch --bind /jobs/1:/srv --pwd /srv --ipc /images/el9.sif /bin/bash -c 'run it'"
     )
     assert wrapped.env == {
         "PATH": "/usr/bin",
@@ -62,7 +63,8 @@ def test_apptainer_passes_gpus_the_network_and_a_login_on() -> None:
     request = replaced(gpus=("0",), network=False, login=RegistryLogin("me", "pw"), inside="", options=(), binds=())
     wrapped = Apptainer(HOST).wrap(COMMAND, request)
     assert wrapped.argv[:-4] == words(
-        "apptainer exec --cleanenv --pid --no-home --bind /jobs/1:/jobs/1 --pwd /jobs/1 --nv --net --network none"
+        "apptainer exec --cleanenv --contain --pid --no-home "
+        "--bind /jobs/1:/jobs/1 --pwd /jobs/1 --nv --net --network none"
     )
     assert (wrapped.env["APPTAINER_DOCKER_USERNAME"], wrapped.env["APPTAINER_DOCKER_PASSWORD"]) == ("me", "pw")
 
@@ -145,7 +147,7 @@ def test_the_docker_stand_in_is_told_everything_but_secrets() -> None:
 
 
 def test_docker_refuses_options_of_another_runtime() -> None:
-    with pytest.raises(QueueNotSetUpForContainers, match="--contain"):
+    with pytest.raises(QueueNotSetUpForContainers, match="--ipc"):
         Docker(HOST).wrap(COMMAND, REQUEST)
 
 

@@ -19,8 +19,8 @@ from pilot.plugins.containers.words import APPTAINER, SINGULARITY
 class Apptainer:
     """`apptainer exec`. The payload's variables travel as `APPTAINERENV_<name>` and never as arguments.
 
-    Own pid namespace, no home directory of the user, nothing of the pilot's environment; what more is cut off or shown
-    is said by the queue's options.
+    Own pid namespace, own /tmp and /dev, no home directory of the user, nothing of the pilot's environment; what more
+    is cut off or shown is said by the queue's options.
     """
 
     traits: ClassVar[Traits] = Traits(image=True, isolates=True)
@@ -37,7 +37,7 @@ class Apptainer:
             raise QueueNotSetUpForContainers("no image is named")
         inner = allowed(command.env, request.env_names)
         work = Bind(request.workdir, request.work_inside, writable=True)
-        argv = [self._program, "exec", "--cleanenv", "--pid"]
+        argv = [self._program, "exec", "--cleanenv", "--contain", "--pid"]
         if inner.pop("HOME", "") == request.work_inside:
             argv += ["--home", f"{request.workdir}:{request.work_inside}"]
         else:

@@ -20,6 +20,7 @@ ENGINE_FAILED = 125
 #: Where the container's first process writes the exit code (podman's `--preserve-fds 1`).
 CODE_FD = 3
 _LOGIN = ("PILOT_REGISTRY_USERNAME", "PILOT_REGISTRY_PASSWORD", "PILOT_REGISTRY")
+_REMOVAL_LIMIT_S = 5.0
 _PR_SET_CHILD_SUBREAPER = 36
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -67,11 +68,9 @@ class Client:
 
         The client alone would not do: for a moment after the start it does not listen yet.
         """
-        me = os.getpid()
-        with open(f"/proc/{me}/task/{me}/children") as file:
-            for pid in map(int, file.read().split()):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        for pid in children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def collect(self, *_: object) -> None:
         """Collect every child that has ended."""
@@ -86,12 +85,33 @@ class Client:
                 self.status = status
 
     def wait(self) -> int:
-        """Wait for the client's end; its exit code as a shell gives it. The signals are blocked."""
+        """Wait for the client's end; its exit code as a shell gives it. The signals are blocked.
+
+        The container's monitor process is waited for as well, for a while: it has the container removed.
+        """
         while self.status is None:
             signal.sigwait({signal.SIGCHLD})
             self.collect()
+        while any(map(is_monitor, children())) and signal.sigtimedwait({signal.SIGCHLD}, _REMOVAL_LIMIT_S):
+            self.collect()
         code = os.waitstatus_to_exitcode(self.status)
         return code if code >= 0 else 128 - code
+
+
+def children() -> list[int]:
+    """The processes below this one: the client, and what it left."""
+    me = os.getpid()
+    with open(f"/proc/{me}/task/{me}/children") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+def is_monitor(pid: int) -> bool:
+    """Whether this is podman's monitor of a container."""
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read().strip() == "conmon"
+    except OSError:
+        return False
 
 
 def told(hear: int) -> int | None:
