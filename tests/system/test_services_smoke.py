@@ -5,6 +5,7 @@ import os
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -206,7 +207,12 @@ def test_podman_runs_the_test_image_without_root(podman: dict[str, Any]) -> None
 def test_slurm_runs_a_job_and_tells_its_exit_code(slurm: dict[str, Any], tmp_path: Path) -> None:
     script = tmp_path / "job.sh"
     script.write_text("#!/bin/sh\necho ran on $SLURMD_NODENAME\nexit 3\n")
-    run("sbatch", "--wait", f"--output={tmp_path}/out", script, env=slurm["env"], rc=3)
+    job = run("sbatch", "--parsable", f"--output={tmp_path}/out", script, env=slurm["env"]).strip()
+    deadline = time.monotonic() + 60
+    while "JobState=FAILED" not in (told := run("scontrol", "show", "job", job, env=slurm["env"])):
+        assert time.monotonic() < deadline, told
+        time.sleep(0.2)
+    assert "ExitCode=3:0" in told
     assert (tmp_path / "out").read_text().strip() in [f"ran on {node}" for node in slurm["nodes"]]
     everywhere = run("srun", "--nodes=3", "--ntasks=3", "sh", "-c", "echo $SLURMD_NODENAME", env=slurm["env"])
     assert sorted(everywhere.split()) == slurm["nodes"]

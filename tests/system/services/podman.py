@@ -32,7 +32,8 @@ def install(ground: Ground) -> None:
 def start(ground: Ground) -> Endpoint:
     """`env` makes a plain `podman` use this installation; a rootless client runs as `rootless.user` with
     `rootless.env`, for which `rootless.prefix` is a command line that takes the words to run. `rootless.folder` is a
-    folder of that user. Rootless containers have the networks `none` and `host` only and, with cgroup v1, no limits."""
+    folder of that user, where the prefix starts them: the checkout may be closed to others. Rootless containers have
+    the networks `none` and `host` only and, with cgroup v1, no limits."""
     image = ground.endpoint("rootfs")
     env = _configured(ground.make("podman", "root"))
     person = pwd.getpwnam(USER)
@@ -40,7 +41,7 @@ def start(ground: Ground) -> Endpoint:
     runtime = ground.make("podman", "xdg", owner=USER, mode=0o700)
     work = ground.make("podman", "user", "work", owner=USER)
     own = {"PATH": PATH, "HOME": str(home), "USER": USER, "XDG_RUNTIME_DIR": str(runtime), **_configured(home)}
-    prefix = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "env", "-i"]
+    prefix = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "env", "-i", f"--chdir={work}"]
     prefix += [f"{name}={value}" for name, value in own.items()]
     brought = ("podman", "import", "--quiet", image["tar"], f"localhost/{image['image']}")
     with ThreadPoolExecutor() as pool:

@@ -46,7 +46,7 @@ def start(ground: Ground) -> Endpoint:
         env=env,
         name="gunicorn",
     )  # fmt: skip
-    wait_until(folder, lambda: _answers(f"{url}/ping"), "rucio", server)
+    wait_until(folder, lambda: _answers(f"{url}/ping"), "rucio", server, within_s=PREPARED_WITHIN_S)
     rses = _storage_elements(ground)
     for rse in rses.values():
         place = Path(str(rse["folder"]))
