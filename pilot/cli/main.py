@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cleanup": ("pilot.cli.cleanup", "remove files and directories, here or on storages"),
     "status": ("pilot.cli.status", "what is running now, and what has run"),
     "show": ("pilot.cli.show", "all that is known of one job"),
+    "doctor": ("pilot.cli.doctor", "what would go wrong on this node, before jobs are here"),
     "benchmark": ("pilot.cli.benchmark", "how fast this node's cores are"),
     "config": ("pilot.cli.config", "settings and their origins, single values, checks of files"),
     "tail": ("pilot.cli.tail", "the end of the log that a job is writing to"),
