@@ -11,6 +11,7 @@ from pilot.core.rangestate import RangeState, Row, Said, WrongState
 
 NOTHING_SAID = Said()
 _NO_EXTRA: dict[str, Any] = {}
+_STATES = tuple(RangeState)
 _SETTLED = frozenset({RangeState.TOLD_FINISHED, RangeState.TOLD_FAILED, RangeState.REFUSED, RangeState.RETURNED})
 
 
@@ -43,7 +44,7 @@ class RangeTable:
 
     def state(self, n: int) -> RangeState:
         """Where the range is."""
-        return RangeState(self._state[n])
+        return _STATES[self._state[n]]
 
     def number(self, id: str) -> int | None:
         """The number of the range with this id."""
