@@ -92,6 +92,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     from pilot.engine.means import Means, Place
     from pilot.engine.monitor import Monitor
     from pilot.lib.cgroup_ground import Ground
+    from pilot.lib.gpu import Gpus
     from pilot.lib.loop import Loop
     from pilot.lib.process import become_subreaper
     from pilot.runtime.slots import slots_for
@@ -114,7 +115,9 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     loop = Loop()
     agent: Agent
     monitor = Monitor(
-        lambda message: loop.post(lambda: agent.from_monitor(message)), interval_s=settings.monitor_interval
+        lambda message: loop.post(lambda: agent.from_monitor(message)),
+        interval_s=settings.monitor_interval,
+        gpus=Gpus.find() if here.facts.gpus else None,
     )
     means = Means(
         settings=settings,

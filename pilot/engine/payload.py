@@ -17,6 +17,7 @@ from pilot.core.errors import (
     NoLocalSpace,
     PayloadExecutionException,
     PayloadExecutionFailure,
+    PilotError,
     first_of,
 )
 from pilot.core.facts import Facts
@@ -26,6 +27,7 @@ from pilot.core.series import memory_leak
 from pilot.core.usage import Usage
 from pilot.engine import records
 from pilot.engine.bounds import limits_of
+from pilot.engine.boxes import Box
 from pilot.engine.means import Means, Run
 from pilot.lib.activelog import tail
 from pilot.lib.cgroup import Bounds
@@ -40,6 +42,8 @@ from pilot.runtime.payload_command import payload_command
 _WORDS_BYTES = 16384
 #: Where a payload finds the secrets that its user gave the task; it is there only while the payload runs.
 SECRETS = "panda_secrets.json"
+#: How long until a container's daemon is asked again for a container that is not there yet.
+_ASK_AGAIN_S = 0.5
 _OF_BATCH_SYSTEMS = frozenset(
     {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU}
 )
@@ -97,11 +101,30 @@ def start(means: Means, run: Run) -> None:
         raise kind(f"{error.filename or run.directory}: {error.strerror}") from error
     with contextlib.suppress(NoLocalSpace):  # its token is noted already, that is proof enough
         means.store.add_process(run.key, msgspec.json.encode(run.child.identity).decode())
-    means.monitor.watch(
-        run.key, run.child, run.directory, _limits(means, run), [file.lfn for file in run.definition.outputs]
-    )
+    outputs = [file.lfn for file in run.definition.outputs]
+    gpus = run.grant.gpus if run.grant else ()
+    means.monitor.watch(run.key, run.child, run.directory, _limits(means, run), outputs, gpus)
+    if run.box is not None and run.box.container.traits.daemon:
+        watch_inside(means, run, run.box, run.child)
     line = " ".join(command.line.split())
     run.log.info(f"payload started, pid {run.child.pid}: {line[:300]}")
+
+
+def watch_inside(means: Means, run: Run, box: Box, child: Child) -> None:
+    """Have what a container's daemon runs watched as the payload's own, from when it is there."""
+
+    def ask() -> None:
+        if run.child is child and child.exit is None:
+            means.staging.submit(lambda: box.container.pid(box.request.name), told)
+
+    def told(pid: int | None, error: PilotError | None) -> None:
+        if pid is None or not means.monitor.include(run.key, pid):
+            means.loop.post(later)
+
+    def later() -> None:
+        means.loop.after(_ASK_AGAIN_S, ask)
+
+    ask()
 
 
 def end(means: Means, run: Run) -> None:

@@ -83,6 +83,16 @@ def test_a_job_runs_inside_and_its_output_is_staged_out(site: Site) -> None:
     assert (site.directory / "where").read_text().startswith("12")
 
 
+def test_what_runs_inside_is_watched_with_all_it_uses(site: Site) -> None:
+    """`tail` keeps 80 MB until its input ends."""
+    line = "(head -c 80000000 /dev/zero; sleep 4) | tail -c 80000000 > /dev/null; cp in.txt out.txt"
+    assert site.start(site.job(line)).wait(120) == 0, (site.folder / "pilot.out").read_text()
+    job = site.show()
+    assert job["outcome"] == "finished", job["error"]
+    summary = json.loads((site.directory / "memory_monitor_summary.json").read_text())
+    assert summary["Max"]["pss"] > 75_000
+
+
 def test_a_payload_that_fails_inside_keeps_its_exit_code(site: Site) -> None:
     assert site.start(site.job("echo wrong thing >&2; exit 9")).wait(120) == 0
     job = site.show()
