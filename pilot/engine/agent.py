@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import os
-import random
 import signal
 import time
 from collections import deque
@@ -31,12 +30,12 @@ from pilot.core.errors import (
 from pilot.core.exitcodes import ExitCode, exit_code_of, exit_code_of_signal
 from pilot.core.lifecycle import Phase
 from pilot.engine import recovery
+from pilot.engine.asking import Asking
 from pilot.engine.horizon import Horizon
 from pilot.engine.means import Means, Run
 from pilot.engine.monitor import LimitBroken, Sampled
 from pilot.engine.runner import Runner
-from pilot.lib.worker import Worker
-from pilot.plugins.sources.base import Acquired, Capacity
+from pilot.plugins.sources.base import Capacity
 from pilot.runtime.slots import needs_of
 
 _log = logging.getLogger("pilot.agent")
@@ -47,7 +46,7 @@ _SIGNALS: dict[int, type[PilotError]] = {
     signal.SIGUSR1: Sigusr1,
     signal.SIGXCPU: Sigxcpu,
 }
-_FIRST_WAIT_S, _DISK_WAIT_S, _SAME_ORDER_S = 1.0, 1.0, 0.3
+_DISK_WAIT_S, _SAME_ORDER_S = 1.0, 0.3
 _DISK_MARGIN = 1 << 30
 _BEFORE_PAYLOAD = (Phase.STAGING_IN, Phase.RUNNING)
 
@@ -59,15 +58,14 @@ class Agent:
         self.means = means
         self.settings = means.settings
         self.runner = Runner(means, on_room=self._look_for_jobs, on_end=self._job_ended)
-        self._acquirer = Worker("acquire")
+        self._asking = Asking(means, lambda: bool(self.runner.active), self._answered, self._look_for_jobs)
         self._waiting: deque[Run] = deque()
-        self._asking = self._draining = self._source_finished = False
-        self._taken = self._empty = self._failed = self._held = 0
+        self._draining = False
+        self._taken = self._held = 0
         self._signals, self._signalled_at = 0, -math.inf
         self._why: Failure | None = None
         self._exit_code = 0
-        self._pause: Any = None
-        self._told_s = 0
+        self._told_s, self._asked_at = 0, 0.0
         self._horizon = Horizon(means, on_known=self._look_for_jobs, on_end=self._time_is_over)
 
     def run(self) -> int:
@@ -87,12 +85,12 @@ class Agent:
         finally:
             self.runner.kill_payloads()
         self._tell_worker("finished")
-        self._acquirer.close()
+        self._asking.close()
         self.runner.reporter.close(2.0)
         self.runner.events.close()
         self.means.staging.close(0.5)
         self.means.monitor.close()
-        return self._exit_code
+        return self._exit_code or self._asking.exit_code
 
     def from_monitor(self, message: object) -> None:
         """A message of the monitor, in the loop's thread."""
@@ -114,8 +112,7 @@ class Agent:
             next_s, failure = found or (60.0, error.failure() if error else None)
             if failure is not None:
                 _log.error("%s: no more jobs are asked for", failure.message)
-                self._source_finished = True
-                self._exit_code = self._exit_code or exit_code_of(failure.code)
+                self._asking.finish(exit_code_of(failure.code))
             self.means.loop.after(next_s, self._look_at_credentials)
 
         self.means.staging.submit(look, lambda found, error: self.means.loop.post(lambda: looked(found, error)))
@@ -139,14 +136,9 @@ class Agent:
             recovery.end_orphans(processes, self.settings.kill_after, self.means.boxes)
             return recovery.still_wanted(self.means.source, jobs)
 
-        def done(words: dict[int, str] | None, error: PilotError | None) -> None:
-            self.means.loop.post(lambda: self._recovered(words or {}))
-
-        self._asking = True
-        self._acquirer.submit(work, done)
+        self._asking.do(work, lambda words, error: self._recovered(words or {}))
 
     def _recovered(self, words: dict[int, str]) -> None:
-        self._asking = False
         for stored in self.means.store.unfinished():
             run = recovery.restore(stored, self.means.redactor)
             self.runner.adopt(run)
@@ -181,23 +173,17 @@ class Agent:
             gpus=free.gpus,
             seconds_left=self._horizon.seconds_left(),
         )
-        self._asking, self._told_s = True, capacity.seconds_left or 0
-        _log.debug("asks for jobs: %s", capacity)
-        asked = time.time()
-
-        def done(acquired: Acquired | None, error: PilotError | None) -> None:
-            self.means.loop.post(lambda: self._acquired(acquired, error, asked))
-
-        self._acquirer.submit(lambda: self.means.source.acquire(capacity), done)
+        self._told_s, self._asked_at = capacity.seconds_left or 0, time.time()
+        self._asking.ask(capacity)
 
     def _wanted(self) -> int:
-        if self._asking or self._draining or self._source_finished or self._waiting or self._pause is not None:
+        if not self._asking.may_ask or self._draining or self._waiting:
             return 0
         if not self._horizon.known:
             return 0
         if late := self._horizon.too_late(self._taken):
             _log.info("no more jobs are asked for: %s", late)
-            self._source_finished = True
+            self._asking.finish()
             return 0
         if self.runner.reserve.short():
             self._without_disk()
@@ -209,7 +195,7 @@ class Agent:
         """Ask for no job while the disk is full; end if there is none whose end could make room."""
         _log.error("%s: too little disk to take a job in", self.means.workdir)
         if not self.runner.active:
-            self._source_finished, self._exit_code = True, self._exit_code or ExitCode.NO_SPACE
+            self._asking.finish(ExitCode.NO_SPACE)
 
     def _ahead_left(self) -> int:
         """How many jobs more may have their inputs fetched before there is room to run them."""
@@ -224,44 +210,10 @@ class Agent:
         disk = os.statvfs(self.means.workdir)
         return disk.f_bavail * disk.f_frsize > needed
 
-    def _acquired(self, acquired: Acquired | None, error: PilotError | None, asked: float) -> None:
-        self._asking = False
-        if acquired is None:
-            self._not_acquired(error)
-            return
-        self._failed = 0
-        self._source_finished = acquired.finished
-        for raw in acquired.jobs:
-            self._take_in(raw, asked)
-        if acquired.jobs:
-            self._empty = 0
-        elif not acquired.finished and not acquired.pending:
-            self._empty += 1
-            if self.settings.getjob_requests and self._empty >= self.settings.getjob_requests:
-                _log.info("no job came in %d requests", self._empty)
-                self._source_finished = True
-            else:
-                self._rest(acquired.wait_s or self.settings.wait)
+    def _answered(self, jobs: tuple[dict[str, Any], ...]) -> None:
+        for raw in jobs:
+            self._take_in(raw, self._asked_at)
         self._look_for_jobs()
-
-    def _not_acquired(self, error: PilotError | None) -> None:
-        self._failed += 1
-        _log.warning("no job was acquired (try %d): %s", self._failed, error)
-        hopeless = error is not None and not error.retry
-        limit = 0 if self.runner.active else self.settings.getjob_failures  # who has work waits for a server longer
-        if hopeless or 0 < limit <= self._failed:
-            self._source_finished = True
-            self._exit_code = self._exit_code or ExitCode.SERVER_COMMUNICATION
-        else:
-            self._rest(min(self.settings.wait, _FIRST_WAIT_S * 2 ** min(self._failed - 1, 10)))
-        self._look_for_jobs()
-
-    def _rest(self, seconds: float) -> None:
-        def over() -> None:
-            self._pause = None
-            self._look_for_jobs()
-
-        self._pause = self.means.loop.after(seconds * random.uniform(0.8, 1.0), over)
 
     def _take_in(self, raw: dict[str, Any], asked: float) -> None:
         now = time.time()
@@ -333,10 +285,10 @@ class Agent:
         self._look_for_jobs()
 
     def _done(self) -> bool:
-        if self.runner.active or self._waiting or self._asking or self._held:
+        if self.runner.active or self._waiting or self._asking.under_way or self._held:
             return False
         quota_met = bool(self.settings.jobs) and self._taken >= self.settings.jobs
-        return self._draining or self._source_finished or quota_met
+        return self._draining or self._asking.finished or quota_met
 
     # the end
 
@@ -365,9 +317,7 @@ class Agent:
             return
         _log.warning("%s: no more jobs, those under way are ended", why)
         self._draining, self._exit_code = True, code
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        self._asking.finish()
         self.means.loop.after(self.settings.grace, self._give_up)
         self._why = failure = why.failure()
         for run in list(self.runner.active.values()):

@@ -72,7 +72,8 @@ def anywhere(identity: Identity, proc: Proc) -> list[int]:
     stats = proc.everyone()
     found = _proven(stats, identity, proc)
     me = os.getpid()
-    return [pid for pid in found if stats[pid].alive and pid != me]
+    alive = [pid for pid in found if stats[pid].alive and pid != me]
+    return sorted(alive, key=lambda pid: (stats[pid].start_ticks, pid))  # parents first: none goes on without its child
 
 
 def _proven(stats: Mapping[int, Stat], identity: Identity, proc: Proc) -> set[int]:
