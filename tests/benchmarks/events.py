@@ -60,7 +60,7 @@ def row(what: str, measured: str, wanted: str) -> None:
 
 def throughput(workers: int, ranges: int) -> float:
     """Ranges a second from the first request to the end, everything told."""
-    spans, elapsed_s = run(workers, ranges, 0.0, 0.0)
+    spans, _ = run(workers, ranges, 0.0, 0.0)
     begin, end = min(s[0] for s in spans), max(s[1] for s in spans)
     return sum(s[3] for s in spans) / (end - begin)
 
