@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
 import msgspec
 
@@ -77,10 +78,14 @@ class Ledger(RangeTable):
 
     def upcoming(self, count: int) -> list[int]:
         """The ranges that will be handed out next, at most `count`."""
-        numbers = [n for n, _ in zip(self._again, range(count), strict=False)]
-        numbers.extend(range(self._next, min(self._next + count - len(numbers), len(self._ids))))
-        numbers.extend(n for n, _ in zip(self._suspects, range(count - len(numbers)), strict=False))
-        return [n for n in numbers if self._state[n] == _READY]
+        while self._next < len(self._ids) and self._state[self._next] != _READY:
+            self._next += 1  # rejected meanwhile: nobody will get it
+        return list(islice(self._in_order(), count))
+
+    def _in_order(self) -> Iterator[int]:
+        for n in chain(self._again, range(self._next, len(self._ids)), self._suspects):
+            if self._state[n] == _READY:
+                yield n
 
     def restore(self, rows: Iterable[Row]) -> None:
         """Fill the empty ledger from the PilotDB, rows in order. No worker is left: what was held waits again."""

@@ -60,18 +60,18 @@ def row(what: str, measured: str, wanted: str) -> None:
 
 def throughput(workers: int, ranges: int) -> float:
     """Ranges a second from the first request to the end, everything told."""
-    spans, _ = run(workers, ranges, 0.0, 0.0)
+    spans = run(workers, ranges, 0.0, 0.0)
     begin, end = min(s[0] for s in spans), max(s[1] for s in spans)
     return sum(s[3] for s in spans) / (end - begin)
 
 
 def busy_share(workers: int, ranges: int, delay_s: float) -> float:
     """The share of their time that workers spend on events, from `START_S` after their start on."""
-    spans, _ = run(workers, ranges, EVENT_S, delay_s)
+    spans = run(workers, ranges, EVENT_S, delay_s)
     return sum(s[2] for s in spans) / sum(s[1] - s[0] for s in spans)
 
 
-def run(workers: int, ranges: int, event_s: float, delay_s: float) -> tuple[list[tuple[float, ...]], float]:
+def run(workers: int, ranges: int, event_s: float, delay_s: float) -> list[tuple[float, ...]]:
     """For each worker: its first range's begin and its last one's end, s spent on events, number of ranges."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -85,16 +85,14 @@ def run(workers: int, ranges: int, event_s: float, delay_s: float) -> tuple[list
         site = StagingSite(output_dir=str(folder))
         order = Order(JobDefinition(1, task_id=9), str(folder / "job"), site, workers=workers)
         opened = wait_for(lambda then: service.open(order, then))
-        begin = time.monotonic()
         pipes = [worker(opened.variables["PILOT_EVENTS"], event_s) for _ in range(workers)]
         spans = [tuple(map(float, read_all(pipe).split())) for pipe in pipes]
         for _ in pipes:
             os.wait()
         wait_for(lambda then: service.finish(order, then))
-        elapsed_s = time.monotonic() - begin
         service.close()
         assert len(source.finished) == ranges, f"{len(source.finished)} of {ranges} ranges were told"
-        return [span for span in spans if span[3]], elapsed_s
+        return [span for span in spans if span[3]]
 
 
 def worker(endpoint: str, event_s: float) -> int:
