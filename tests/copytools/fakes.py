@@ -81,6 +81,119 @@ elif verb == "rmdir":
 """
 
 
+_LSM = r"""
+words = sys.argv[1:]
+facts = []
+while words[0][0] == "-" and len(words) > 2:
+    facts += words[:2]
+    words = words[2:]
+source, target = words
+try:
+    if "://" in target:
+        os.makedirs(os.path.dirname(here(target)), exist_ok=True)
+    shutil.copyfile(here(source), here(target))
+except OSError as error:
+    sys.exit("%s: %s" % (source, error.strerror))
+"""
+
+_GFAL = r"""
+name = os.path.basename(sys.argv[0])
+words = [word for word in sys.argv[1:] if word not in ("--parent", "-p", "-r", "--force")]
+if "--timeout" in words:
+    del words[words.index("--timeout"):words.index("--timeout") + 2]
+def local(url):
+    return url[7:] if url.startswith("file://") else here(url)
+try:
+    if name == "gfal-copy":
+        if "://" in words[1] and not words[1].startswith("file:"):
+            os.makedirs(os.path.dirname(local(words[1])), exist_ok=True)
+        shutil.copyfile(local(words[0]), local(words[1]))
+    elif name == "gfal-sum":
+        print("%s %08x" % (words[0], adler(local(words[0]))))
+    elif name == "gfal-mkdir":
+        os.makedirs(local(words[0]), exist_ok=True)
+    elif "-r" in sys.argv:
+        shutil.rmtree(local(words[0]))
+    else:
+        os.unlink(local(words[0]))
+except OSError as error:
+    sys.stderr.write("%s error: %d (%s) - failed\n" % (name, error.errno, error.strerror))
+    sys.exit(error.errno)
+"""
+
+_GFAL2 = r"""
+import os, shutil, zlib
+ROOT = {root!r}
+
+
+class GError(Exception):
+    def __init__(self, text, code):
+        super().__init__(text)
+        self.code = code
+
+
+def here(url):
+    if url.startswith("file://"):
+        return url[7:]
+    return os.path.join(ROOT, url.partition("://")[2].partition("/")[2].lstrip("/"))
+
+
+def told(function):
+    def wrapped(self, *words):
+        try:
+            return function(self, *words)
+        except OSError as error:
+            raise GError(error.strerror, error.errno)
+    return wrapped
+
+
+class Parameters:
+    pass
+
+
+class Context:
+    def transfer_parameters(self):
+        return Parameters()
+
+    @told
+    def filecopy(self, parameters, source, target):
+        if not target.startswith("file:"):
+            os.makedirs(os.path.dirname(here(target)), exist_ok=True)
+        shutil.copyfile(here(source), here(target))
+
+    @told
+    def stat(self, url):
+        return os.stat(here(url))
+
+    @told
+    def checksum(self, url, kind):
+        return "%x" % zlib.adler32(open(here(url), "rb").read())
+
+    @told
+    def unlink(self, url):
+        os.unlink(here(url))
+
+    @told
+    def rmdir(self, url):
+        os.rmdir(here(url))
+
+    @told
+    def listdir(self, url):
+        return os.listdir(here(url))
+
+    @told
+    def mkdir_rec(self, url, mode):
+        os.makedirs(here(url), exist_ok=True)
+
+    def set_opt_string(self, *words):
+        pass
+
+
+def creat_context():
+    return Context()
+"""
+
+
 def install(folder: Path, root: Path, **programs: str) -> str:
     """Write the scripts; the PATH with which they are found first."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,3 +208,20 @@ def install(folder: Path, root: Path, **programs: str) -> str:
 def xrootd(folder: Path, root: Path) -> str:
     """`xrdcp` and `xrdfs`."""
     return install(folder, root, xrdcp=_XRDCP, xrdfs=_XRDFS)
+
+
+def lsm(folder: Path, root: Path) -> str:
+    """`lsm-get` and `lsm-put`."""
+    return install(folder, root, lsm_get=_LSM, lsm_put=_LSM)
+
+
+def gfal_programs(folder: Path, root: Path) -> str:
+    """`gfal-copy` and its like."""
+    return install(folder, root, gfal_copy=_GFAL, gfal_sum=_GFAL, gfal_rm=_GFAL, gfal_mkdir=_GFAL)
+
+
+def gfal_module(folder: Path, root: Path) -> str:
+    """A folder with a module `gfal2`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gfal2.py").write_text(_GFAL2.replace("{root!r}", repr(str(root))))
+    return str(folder)

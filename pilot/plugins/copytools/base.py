@@ -167,8 +167,12 @@ class Watch:
 
     def begin(self, move: Move) -> None:
         """The next file starts now. Raises `ToolError` when the work has been cancelled."""
+        self.begin_plain(move.size)
+
+    def begin_plain(self, size: int | None = None) -> None:
+        """The same for what is no move: a question, or several files at once."""
         self.check()
-        self._end = time.monotonic() + self._limit_s(move.size)
+        self._end = time.monotonic() + self._limit_s(size)
 
     def moved(self, count: int) -> None:
         """So many more bytes have passed. Raises `ToolError` when cancelled or out of time."""

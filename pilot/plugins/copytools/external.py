@@ -31,7 +31,7 @@ def call(
 
     Raises `ToolError`: cancelled, out of time, nothing grew for the stall time, or the program is not there.
     """
-    growth = _Growth(list(growing), watch)
+    growth = Growth(list(growing), watch)
     try:
         ran = run(
             argv,
@@ -70,7 +70,7 @@ def _merged(settings: ToolSettings, env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in {**settings.environment, **env}.items() if value or name not in env}
 
 
-class _Growth:
+class Growth:
     """Looks at files from time to time and tells the watch by how much they grew."""
 
     def __init__(self, paths: list[str], watch: Watch) -> None:
@@ -80,6 +80,7 @@ class _Growth:
         self._moved_at = time.monotonic()
 
     def look(self, last: bool = False) -> None:
+        """Look now. Raises `ToolError` when nothing has grown for the stall time, unless it is the `last` look."""
         size = 0
         for path in self.paths:
             try:

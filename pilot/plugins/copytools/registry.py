@@ -29,6 +29,8 @@ TOOLS: dict[str, Entry] = {
     "s3": Entry(_HERE + "s3:S3", "s3 s3s"),
     "objectstore": Entry(_HERE + "objectstore:ObjectStore", "", "s3 s3s"),
     "gs": Entry(_HERE + "gs:Gs", "gs"),
+    "gfal": Entry(_HERE + "gfal:Gfal", "srm gsiftp sshftp", f"root roots {_WEB}"),
+    "lsm": Entry(_HERE + "lsm:Lsm", "", "*"),
     "symlink": Entry(_HERE + "links:Symlink", "", "file"),
     "blindlink": Entry(_HERE + "links:BlindLink", "", "file"),
     "hardlink": Entry(_HERE + "links:Hardlink", "", "file"),
@@ -37,7 +39,15 @@ TOOLS: dict[str, Entry] = {
 }
 
 #: Names by which queues call our tools. `auto` links what is local and leaves the rest to the scheme.
-ALIASES = {"auto": "symlink", "cp": "copy", "ln": "symlink", "reflink": "hardlink", "xrdcp": "xrootd"}
+ALIASES = {
+    "auto": "symlink",
+    "cp": "copy",
+    "ln": "symlink",
+    "reflink": "hardlink",
+    "xrdcp": "xrootd",
+    "gfalcopy": "gfal",
+    "gfal-copy": "gfal",
+}
 
 
 def registry() -> Registry[CopyTool]:

@@ -1,0 +1,136 @@
+"""Copy tools that leave the work to programs and libraries of the site: stalls, cancels, words that mean errors."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pilot.core.staging import ToolSettings
+from pilot.core.transfer import Direction
+from pilot.lib.cancel import Cancel
+from tests.copytools import fakes
+from tests.copytools.making import adler, carry, content, order
+from tests.copytools.places import place_for
+
+
+def script(path: Path, body: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+def lsm(tmp_path: Path, body: str) -> ToolSettings:
+    script(tmp_path / "bin" / "lsm-get", body)
+    return ToolSettings(environment={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"})
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("error: No such file or directory", 1331),
+        ("the transfer timed out: timeout", 1151),
+        ("No space left on device", 1098),
+        ("globus_xio: operation was canceled", 1324),
+        ("Network is unreachable", 1327),
+        ("no credentials found", 1364),
+        ("authentication failed", 1338),
+        ("your proxy has expired", 1373),
+        ("checksum mismatch", 1171),
+        ("something else", 1099),
+    ],
+)
+def test_what_a_script_says_becomes_the_right_number(words: str, code: int, tmp_path: Path) -> None:
+    settings = lsm(tmp_path, f'echo "{words}" >&2; exit 1')
+    (outcome,) = carry(
+        [order("srm://h/f", tmp_path / "f", copytool="lsm", direction=Direction.IN)], settings, max_attempts=1
+    )
+    assert outcome.failure and outcome.failure.code == code, outcome.failure
+
+
+def test_a_script_that_does_nothing_is_given_up_after_the_stall_time(tmp_path: Path) -> None:
+    settings = lsm(tmp_path, 'printf abc > "$2"; exec sleep 60')
+    begin = time.monotonic()
+    (outcome,) = carry(
+        [order("srm://h/f", tmp_path / "o" / "f", copytool="lsm", direction=Direction.IN)],
+        settings,
+        stall_s=0.3,
+        max_attempts=1,
+    )
+    assert outcome.failure and outcome.failure.code == 1151
+    assert time.monotonic() - begin < 10
+    assert os.listdir(tmp_path / "o") == []
+
+
+def test_a_script_that_lies_about_its_success_is_found(tmp_path: Path) -> None:
+    (outcome,) = carry([order("srm://h/f", tmp_path / "f", copytool="lsm")], lsm(tmp_path, "exit 0"), max_attempts=1)
+    assert outcome.failure and "brought nothing" in outcome.failure.message
+
+
+def test_a_cancel_ends_a_script_at_once(tmp_path: Path) -> None:
+    cancel = Cancel()
+    threading.Timer(0.3, cancel.set).start()
+    begin = time.monotonic()
+    (outcome,) = carry(
+        [order("srm://h/f", tmp_path / "o" / "f", copytool="lsm")], lsm(tmp_path, "exec sleep 60"), cancel=cancel
+    )
+    assert outcome.failure and time.monotonic() - begin < 5
+
+
+def test_a_script_that_is_not_there_is_named(tmp_path: Path) -> None:
+    settings = ToolSettings(environment={"PATH": str(tmp_path)})
+    (outcome,) = carry([order("srm://h/f", tmp_path / "f", copytool="lsm")], settings)
+    assert outcome.failure and outcome.failure.code == 1342
+    assert "lsm-get" in outcome.failure.message
+
+
+def test_gfal_copy_is_used_where_no_python_has_the_bindings(tmp_path: Path) -> None:
+    path = fakes.gfal_programs(tmp_path / "bin", tmp_path / "store")
+    settings = ToolSettings(environment={"PATH": path}, options={"gfal": {"how": "program"}})
+    data = os.urandom(5000)
+    (sent,) = carry([order(content(tmp_path / "f", data), "srm://h/deep/it's f")], settings)
+    assert sent.failure is None, sent.failure
+    assert (tmp_path / "store" / "deep" / "it's f").read_bytes() == data
+    (back,) = carry([order("srm://h/deep/it's f", tmp_path / "b", checksums=adler(data))], settings)
+    assert back.failure is None, back.failure
+    (missing,) = carry([order("srm://h/nope", tmp_path / "n", direction=Direction.IN)], settings)
+    assert missing.failure and missing.failure.code == 1331
+
+
+def test_without_gfal_it_says_what_is_missing(tmp_path: Path) -> None:
+    (outcome,) = carry([order("srm://h/f", tmp_path / "f")], ToolSettings(environment={"PATH": str(tmp_path)}))
+    assert outcome.failure and outcome.failure.code == 1342
+
+
+def test_a_helper_process_that_dies_or_hangs_fails_its_files_only(tmp_path: Path) -> None:
+    with place_for("gfal", tmp_path / "place") as place:
+        module = tmp_path / "place" / "lib" / "gfal2.py"
+        body = module.read_text()
+        place.store("f", b"data")
+        module.write_text(body.replace("shutil.copyfile(", "os._exit(3) or shutil.copyfile("))
+        (outcome,) = carry([order(place.url("f"), tmp_path / "o" / "f")], place.settings, max_attempts=1)
+        assert outcome.failure and "helper process" in outcome.failure.message
+        module.write_text("import time\n" + body.replace("shutil.copyfile(", "time.sleep(60) or shutil.copyfile("))
+        cancel = Cancel()
+        threading.Timer(0.5, cancel.set).start()
+        begin = time.monotonic()
+        (outcome,) = carry([order(place.url("f"), tmp_path / "o" / "f")], place.settings, cancel=cancel)
+        assert outcome.failure and time.monotonic() - begin < 5
+        assert os.listdir(tmp_path / "o") == []
+
+
+def test_a_helper_process_is_kept_for_the_next_files(tmp_path: Path) -> None:
+    with place_for("gfal", tmp_path / "place") as place:
+        log = tmp_path / "starts"
+        module = tmp_path / "place" / "lib" / "gfal2.py"
+        module.write_text(f"open({str(log)!r}, 'a').write('x')\n" + module.read_text())
+        from tests.copytools.making import transferer
+
+        mover = transferer(place.settings)
+        for i in range(3):
+            place.store(f"f{i}", b"data")
+            (outcome,) = mover.carry_out([order(place.url(f"f{i}"), tmp_path / f"f{i}")], cancel=Cancel())
+            assert outcome.failure is None, outcome.failure
+        mover.close()
+        assert len(log.read_text()) == 2, "once to see whether it imports, once to work"

@@ -1,0 +1,70 @@
+"""The gfal copy tool with the real gfal2, against GridFTP and XRootD."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilot.core.staging import ToolSettings
+from pilot.core.transfer import Direction
+from tests.copytools.making import adler, carry, content, order
+from tests.copytools.places.copy import Directory
+from tests.copytools.suite import *  # noqa: F403
+
+
+@pytest.fixture(scope="module")
+def name() -> str:
+    return "gfal"
+
+
+@pytest.fixture(scope="module")
+def base(gridftp: dict[str, Any], gfal: dict[str, Any], pki: dict[str, Any]) -> Directory:
+    settings = ToolSettings(
+        environment={**os.environ, **gridftp["env"], **gfal["env"]},
+        options={"gfal": {"how": "bindings"}},
+        proxy_file=pki["proxy"],
+        ca_path=pki["certificates"],
+    )
+    return Directory(Path(gridftp["folder"]), gridftp["url"], settings, quoted=True)
+
+
+def test_a_file_goes_by_gridftp_and_comes_back_verified(place: Directory, tmp_path: Path) -> None:
+    data = os.urandom(2_000_000)
+    (sent,) = carry(
+        [order(content(tmp_path / "f", data), place.url("new/deep/f"), direction=Direction.OUT)], place.settings
+    )
+    assert sent.failure is None, sent.failure
+    (back,) = carry(
+        [order(place.url("new/deep/f"), tmp_path / "b", checksums=adler(data), size=len(data))], place.settings
+    )
+    assert back.failure is None, back.failure
+
+
+def test_gfal_also_moves_what_has_another_first_choice(xrootd: dict[str, Any], base: Directory, tmp_path: Path) -> None:
+    data = os.urandom(100_000)
+    url = f"{xrootd['root']}/gfal-{os.getpid()}/f"
+    (sent,) = carry([order(content(tmp_path / "f", data), url, copytool="gfal")], base.settings)
+    assert sent.failure is None, sent.failure
+    assert [attempt.copytool for attempt in sent.attempts] == ["gfal"]
+    (back,) = carry([order(url, tmp_path / "b", checksums=adler(data), copytool="gfal")], base.settings)
+    assert back.failure is None, back.failure
+
+
+def test_a_wrong_checksum_leaves_nothing(place: Directory, tmp_path: Path) -> None:
+    place.store("f", b"data")
+    (outcome,) = carry(
+        [order(place.url("f"), tmp_path / "o" / "f", checksums=adler(b"x"), direction=Direction.IN)], place.settings
+    )
+    assert outcome.failure and outcome.failure.code == 1171
+    assert os.listdir(tmp_path / "o") == []
+
+
+def test_whoever_has_no_proxy_is_refused(gridftp: dict[str, Any], gfal: dict[str, Any], tmp_path: Path) -> None:
+    nobody = {**os.environ, **gridftp["env"], **gfal["env"], "X509_USER_PROXY": str(tmp_path / "none")}
+    settings = ToolSettings(environment=nobody, options={"gfal": {"how": "bindings"}})
+    (outcome,) = carry([order(f"{gridftp['url']}/f", tmp_path / "f", direction=Direction.IN)], settings)
+    assert outcome.failure is not None
+    assert not (tmp_path / "f").exists()
