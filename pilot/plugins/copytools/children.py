@@ -21,13 +21,18 @@ from pilot.plugins.copytools.base import Fault, ToolError, Watch
 from pilot.plugins.copytools.external import Growth
 
 _TICK_S = 0.25
+#: Runs a script without its folder, or the current one, on the path: our modules share names with the library's.
+_BOOT = (
+    "import sys; sys.path.pop(0); name = sys.argv[1]; "
+    "exec(compile(open(name).read(), name, 'exec'), {'__name__': '__main__'})"
+)
 
 
 class Children:
     """Processes that run one script of this room. Threads: any; a busy child belongs to one of them."""
 
     def __init__(self, python: str, script: str, environment: Mapping[str, str]) -> None:
-        self._argv = [python, str(Path(__file__).with_name(script))]
+        self._argv = [python, "-c", _BOOT, str(Path(__file__).with_name(script))]
         self._environment = dict(environment)
         self._idle: list[_Child] = []
         self._guard = threading.Lock()

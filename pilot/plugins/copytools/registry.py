@@ -30,6 +30,7 @@ TOOLS: dict[str, Entry] = {
     "objectstore": Entry(_HERE + "objectstore:ObjectStore", "", "s3 s3s"),
     "gs": Entry(_HERE + "gs:Gs", "gs"),
     "gfal": Entry(_HERE + "gfal:Gfal", "srm gsiftp sshftp", f"root roots {_WEB}"),
+    "rucio": Entry(_HERE + "rucio:Rucio", "rucio", "*"),
     "lsm": Entry(_HERE + "lsm:Lsm", "", "*"),
     "symlink": Entry(_HERE + "links:Symlink", "", "file"),
     "blindlink": Entry(_HERE + "links:BlindLink", "", "file"),

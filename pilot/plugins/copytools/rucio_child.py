@@ -1,0 +1,142 @@
+"""Runs the Rucio clients for the copy tool `rucio`: requests and answers are lines of JSON.
+
+A request is `{"do": "get" | "put", "jobs": [...]}`, `replicas` with `dids`, or `stat` with a `did`. Rucio's own traces
+are off: the pilot sends its own. Nothing of the pilot is imported.
+"""
+
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+Answer = dict[str, Any]
+
+
+class _Log(logging.Logger):
+    """The upload client calls its logger where tracing is off, and asks it for `log` elsewhere."""
+
+    def __call__(self, level: int, text: str, *words: Any) -> None:
+        self.log(level, text, *words)
+
+
+def main() -> None:
+    """Answer until nobody asks any more. What the clients print goes nowhere."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    try:
+        from rucio.client import Client
+        from rucio.common.exception import RucioException
+    except ImportError as error:
+        answers.write(json.dumps({"missing": f"rucio-clients: {error}"}) + "\n")
+        return
+    for line in sys.stdin:
+        request = json.loads(line)
+        jobs = request.get("jobs") or [request]
+        for job in jobs:
+            answer: Answer
+            try:
+                answer = _DEEDS[request["do"]](Client(), job)
+            except RucioException as error:
+                answer = {"error": type(error).__name__, "message": " ".join(str(error).split())}
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                answer = {"error": type(error).__name__, "message": " ".join(str(error).split())}
+            answers.write(json.dumps(answer) + "\n")
+
+
+def get(client: Any, job: dict[str, Any]) -> Answer:
+    """One file to `target`: by its `pfn` if that is known, else by its replicas. Rucio checks it by its catalogue."""
+    from rucio.client.downloadclient import DownloadClient
+
+    folder = tempfile.mkdtemp(prefix=".pilot-rucio-", dir=os.path.dirname(job["target"]))
+    try:
+        item: dict[str, Any] = {"did": job["did"], "base_dir": folder, "no_subdir": True}
+        item["transfer_timeout"] = job["timeout"]
+        downloads = DownloadClient(client=client, tracing=False)
+        if job.get("pfn"):
+            item.update({"pfn": job["pfn"], "rse": job.get("rse") or ""}, **(job.get("sums") or {}))
+            (done,) = downloads.download_pfns([item], 1, deactivate_file_download_exceptions=True)
+        else:
+            if job.get("rse"):
+                item["rse"] = job["rse"]
+            (done,) = downloads.download_dids([item], 1, deactivate_file_download_exceptions=True)
+        state = str(getattr(done["clientState"], "value", done["clientState"]))
+        files = os.listdir(folder)
+        if state not in ("DONE", "ALREADY_DONE", "FOUND_IN_PCACHE") or len(files) != 1:
+            return {"error": state, "message": f"{job['did']}: {state}"}
+        os.rename(os.path.join(folder, files[0]), job["target"])
+        return {"ok": True}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def put(client: Any, job: dict[str, Any]) -> Answer:
+    """One file to an RSE; registered only with `register`. Tells where it is and what Rucio computed of it."""
+    from rucio.client.uploadclient import UploadClient
+
+    scope, _, name = job["did"].partition(":")
+    item: dict[str, Any] = {"path": job["source"], "rse": job["rse"], "did_scope": scope, "did_name": name}
+    item["no_register"] = not job.get("register")
+    item["transfer_timeout"] = job["timeout"]
+    for key in ("guid", "pfn"):
+        if job.get(key):
+            item[key] = job[key]
+    if job.get("register") and job.get("dataset"):
+        item["dataset_scope"], _, item["dataset_name"] = job["dataset"].partition(":")
+    descriptor, summary = tempfile.mkstemp(prefix="pilot-rucio-")
+    os.close(descriptor)
+    try:
+        UploadClient(client, _Log("rucio"), tracing=False).upload([item], summary_file_path=summary)
+        with open(summary) as stream:
+            (told,) = json.load(stream).values()
+    finally:
+        os.unlink(summary)
+    sums = {kind: told[kind] for kind in ("adler32", "md5") if told.get(kind)}
+    return {"ok": True, "pfn": told.get("pfn", ""), "size": told.get("bytes"), "sums": sums}
+
+
+def replicas(client: Any, job: dict[str, Any]) -> Answer:
+    """Where files are: for each DID its size, checksums and places, the nearest first."""
+    dids: list[dict[str, str]] = []
+    for did in job["dids"]:
+        scope, _, name = did.partition(":")
+        dids.append({"scope": scope, "name": name})
+    found: dict[str, Any] = {}
+    words = {"schemes": job.get("schemes"), "sort": "geoip", "client_location": job.get("location")}
+    words["signature_lifetime"] = 86400
+    for entry in client.list_replicas(dids, **{name: value for name, value in words.items() if value}):
+        places = [
+            {
+                "pfn": pfn,
+                "rse": at["rse"],
+                "type": at.get("type"),
+                "priority": at.get("priority"),
+                "domain": at.get("domain"),
+            }
+            for pfn, at in (entry.get("pfns") or {}).items()
+        ]
+        sums = {kind: entry[kind] for kind in ("adler32", "md5") if entry.get(kind)}
+        found[f"{entry['scope']}:{entry['name']}"] = {"size": entry.get("bytes"), "sums": sums, "places": places}
+    return {"ok": True, "found": found}
+
+
+def look(client: Any, job: dict[str, Any]) -> Answer:
+    """What the catalogue knows of a file."""
+    scope, _, name = job["did"].partition(":")
+    told = client.get_metadata(scope, name)
+    sums = {kind: told[kind] for kind in ("adler32", "md5") if told.get(kind)}
+    return {"ok": True, "size": told.get("bytes"), "sums": sums}
+
+
+_DEEDS: dict[str, Callable[[Any, dict[str, Any]], Answer]] = {
+    "get": get,
+    "put": put,
+    "replicas": replicas,
+    "stat": look,
+}
+
+if __name__ == "__main__":
+    main()
