@@ -3,29 +3,26 @@ next order is carried out."""
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from pilot.core.errors import Failure, InternalPilotProblem, NoLocalSpace, PilotError
+from pilot.core.errors import Failure, InternalPilotProblem, PilotError
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Event, Job, Order, Phase, Reply, Stop, decide, entry_order
 from pilot.core.secrets import Secrets
 from pilot.core.update import Answer, Command, JobUpdate
-from pilot.engine import leftovers, payload, records, stagework, steering
+from pilot.engine import jobdir, payload, stagework, steering
 from pilot.engine.eventwork import EventWork
 from pilot.engine.means import Means, Run
 from pilot.engine.reporter import Reporter
 from pilot.engine.reserve import Reserve
-from pilot.engine.told import update_of
+from pilot.engine.telling import Telling
 from pilot.lib.cancel import Cancel
-from pilot.lib.files import write_atomically
 from pilot.lib.log import JobLog
 from pilot.runtime.environment import PASSED_ON, passed_on
 
@@ -49,6 +46,7 @@ class Runner:
         self.reserve = Reserve(means.workdir, means.loop, means.settings.disk_patience)
         self.reserve.keep()
         self.reporter = Reporter(means.store, means.source, means.loop, self.reserve, self._answered)
+        self.telling = Telling(means, self.reserve, self.reporter)
         self.events = EventWork(means, self.active, self.stop)
 
     # jobs come in
@@ -62,7 +60,7 @@ class Runner:
             return None
         directory = self.means.workdir / f"job-{definition.key}"
         facts = Facts(acquired=acquired, timing_s={"getjob": getjob_s}, debug=definition.debug)
-        trouble = _make_directory(directory, definition)
+        trouble = jobdir.make(directory, definition)
         bad = bad or trouble
         run = Run(
             definition, Job(definition.key), facts, directory, JobLog(definition.key, directory, self.means.redactor)
@@ -78,7 +76,7 @@ class Runner:
     def adopt(self, run: Run) -> None:
         """Count a job among those under way; its server hears of it at intervals from now on."""
         self.active[run.key] = run
-        self._heartbeat_later(run)
+        self.telling.later(run)
 
     def start(self, run: Run) -> None:
         """Let a job that has got its part of the node begin."""
@@ -124,7 +122,7 @@ class Runner:
                     also()
                 self.means.store.save(job, facts, name)
                 if moved and job.phase in (Phase.STAGING_IN, Phase.REPORTING):
-                    self.means.store.put_message(self._update(run, job, facts), self.reporter.in_flight)
+                    self.telling.note(run, job, facts)
 
         if not self.reserve.write_or(write, lambda: self._event_again(run, event, facts, also)):
             return
@@ -141,7 +139,7 @@ class Runner:
     def _event_again(self, run: Run, event: Event, facts: Facts, also: Callable[[], None] | None) -> None:
         """The disk was full: what a failed payload filled it with is given up for the sake of the report."""
         if isinstance(event, Reply) and event.failure is not None and run.child is not None:
-            leftovers.clean_up(run.directory, "records")
+            jobdir.clean_up(run.directory, "records")
         self._event(run, event, facts, also)
 
     def _carry_out(self, run: Run, order: Order) -> None:
@@ -215,7 +213,7 @@ class Runner:
             with self.means.store.transaction():
                 self.means.store.save(run.job, run.facts, f"payload start {run.facts.runs}")
                 payload.announce(self.means, run)
-                self.means.store.put_message(self._update(run, run.job, run.facts), self.reporter.in_flight)
+                self.telling.note(run, run.job, run.facts)
 
         try:
             if not self.reserve.write_or(note, lambda: self._start_payload(run)):
@@ -278,7 +276,7 @@ class Runner:
             self._prepared(run, error.failure() if error else result.failure if result else None)
 
         def again() -> stagework.StagedIn:
-            leftovers.clear_for_rerun(run.directory, self.events.kept(run))
+            jobdir.clear_for_rerun(run.directory, self.events.kept(run))
             return stagework.stage_in(self.means, run)
 
         self._work(run, again, then)
@@ -327,13 +325,13 @@ class Runner:
             env = passed_on(self.means.base_env, PASSED_ON)
             self._work(run, lambda: steering.carry_out(run, command, env), self._tell_stdout)
         elif steering.noted(run, command):
-            self._heartbeat_later(run, first=0.5 if run.facts.debug else None)
+            self.telling.later(run, first=0.5 if run.facts.debug else None)
 
     def _tell_stdout(self, run: Run, text: str | None, error: PilotError | None) -> None:
         """Send what an operator's command printed, at once."""
         if run.job.phase not in (Phase.REPORTING, Phase.DONE):
             run.stdout = text or str(error or "")
-            self._heartbeat(run)
+            self.telling.beat(run)
 
     def _end(self, run: Run) -> None:
         for name in list(run.timers):
@@ -346,52 +344,12 @@ class Runner:
         keep = "none" if run.facts.no_cleanup else self.means.settings.cleanup
 
         def clean_up() -> None:
-            leftovers.clean_up(run.directory, keep)
+            jobdir.clean_up(run.directory, keep)
             self.reserve.keep()
 
         self.means.staging.submit(clean_up, lambda result, error: None)
         self.active.pop(run.key, None)
         self._on_end(run)
-
-    # heartbeats
-
-    def _heartbeat_later(self, run: Run, first: float | None = None) -> None:
-        settings = self.means.settings
-        period = settings.debug_heartbeat if run.facts.debug else settings.heartbeat
-        wait = period if first is None else min(first, period)
-        run.set_timer("heartbeat", self.means.loop.after(wait, lambda: self._heartbeat(run)))
-
-    def _heartbeat(self, run: Run) -> None:
-        if run.job.phase in (Phase.REPORTING, Phase.DONE):
-            return
-        update = self._update(run, run.job, run.facts)
-        if self.reserve.write_or(
-            lambda: self.means.store.put_message(update, self.reporter.in_flight), lambda: self._heartbeat(run)
-        ):
-            self.reporter.poke()
-            self._heartbeat_later(run)
-
-    def _update(self, run: Run, job: Job, facts: Facts) -> JobUpdate:
-        metadata = self._metadata(run) if job.phase is Phase.REPORTING else None
-        if job.phase is Phase.RUNNING and (usage := self.means.monitor.so_far(run.key)) is not None:
-            facts = msgspec.structs.replace(facts, usage=usage)
-        stdout, run.stdout = run.stdout, ""
-        if not stdout and facts.debug and job.phase is Phase.RUNNING:
-            stdout = steering.debug_text(run)
-        update = update_of(
-            run.definition, job, facts, time.time(), directory=run.directory, metadata=metadata, stdout=stdout
-        )
-        update = self.means.redactor.clean(update)
-        with contextlib.suppress(OSError):
-            brief = msgspec.structs.replace(update, metadata=None)
-            write_atomically(run.directory / "heartbeat.json", msgspec.json.encode(brief).decode() + "\n")
-        return update
-
-    def _metadata(self, run: Run) -> dict[str, Any]:
-        """The payload's job report, and the node it ran on."""
-        node, gpus = self.means.here.maps()
-        report = records.read_json_object(run.directory / "jobReport.json") or {}
-        return {**report, "worker_node": node, **({"worker_node_gpus": gpus} if gpus else {})}
 
     # room
 
@@ -407,16 +365,3 @@ def _timed(run: Run, name: str, *, ended: bool = False, facts: Facts | None = No
     spent = round(time.monotonic() - run.began, 3) if run.began else 0.0
     facts = msgspec.structs.replace(facts, timing_s={**facts.timing_s, name: facts.timing_s.get(name, 0.0) + spent})
     return msgspec.structs.replace(facts, ended=time.time()) if ended else facts
-
-
-def _make_directory(directory: Path, definition: JobDefinition) -> Failure | None:
-    from pilot.core.errors import MakeDirectory
-
-    try:
-        directory.mkdir(exist_ok=True)
-        text = msgspec.json.format(msgspec.json.encode(definition.raw), indent=2).decode()
-        write_atomically(directory / "job.json", text + "\n")
-    except OSError as error:
-        kind = NoLocalSpace if error.errno == 28 else MakeDirectory
-        return kind(f"{directory}: {error.strerror}").failure()
-    return None

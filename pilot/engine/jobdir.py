@@ -1,15 +1,33 @@
-"""What is left in a job's directory: kept, trimmed or removed as told; and cleared before a payload runs again."""
+"""A job's directory: made, kept or trimmed or removed as told, and cleared before a payload runs again."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
 
+import msgspec
+
+from pilot.core.errors import Failure, MakeDirectory, NoLocalSpace
+from pilot.core.job import JobDefinition
 from pilot.engine.records import RECORDS
+from pilot.lib.files import write_atomically
 
 _KEPT_FOR_RERUN = frozenset({"job.json", "pilot.log", "heartbeat.json"})
+
+
+def make(directory: Path, definition: JobDefinition) -> Failure | None:
+    """Make the directory, with the description in it; the failure if that cannot be done."""
+    try:
+        directory.mkdir(exist_ok=True)
+        text = msgspec.json.format(msgspec.json.encode(definition.raw), indent=2).decode()
+        write_atomically(directory / "job.json", text + "\n")
+    except OSError as error:
+        kind = NoLocalSpace if error.errno == errno.ENOSPC else MakeDirectory
+        return kind(f"{directory}: {error.strerror}").failure()
+    return None
 
 
 def clean_up(directory: Path, keep: str) -> None:
