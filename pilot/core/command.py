@@ -42,6 +42,18 @@ class RegistryLogin(msgspec.Struct, frozen=True):
         return f"RegistryLogin(username={self.username!r}, registry={self.registry!r})"
 
 
+class Launcher(msgspec.Struct, frozen=True):
+    """An experiment's own way to start a container: shell lines, and files to be written into the job's directory.
+
+    In both stand for what is put in: `@image@` and `@options@` (quoted for the shell), `@payload@` (the command inside)
+    and `@inside@` (the job's directory inside).
+    """
+
+    line: str
+    files: dict[str, str] = {}
+    options: str = ""
+
+
 class ContainerRequest(msgspec.Struct, frozen=True):
     """What a job asks of its container.
 
@@ -53,7 +65,7 @@ class ContainerRequest(msgspec.Struct, frozen=True):
     `env_names` are the names (or `PREFIX_*`) of the command's environment that go inside; `host_env` is the
     environment of the runtime itself and never seen by the payload. `options` are the runtime's own, already split.
     `gpus` are indices or UUIDs, `cpus` the CPU set (empty: not pinned), `memory_mb` and `processes` limits
-    (0: none). `network` False cuts the payload off.
+    (0: none). `network` False cuts the payload off. `launcher` is for the runtime of that name.
     """
 
     name: str
@@ -71,6 +83,7 @@ class ContainerRequest(msgspec.Struct, frozen=True):
     processes: int = 0
     network: bool = True
     login: RegistryLogin | None = None
+    launcher: Launcher | None = None
 
     @property
     def work_inside(self) -> str:

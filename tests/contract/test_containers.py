@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pilot.core.command import Bind, Command, ContainerRequest, RegistryLogin
+from pilot.core.command import Bind, Command, ContainerRequest, Launcher, RegistryLogin
 from pilot.core.errors import QueueNotSetUpForContainers
 from pilot.core.job import Exit
 from pilot.plugins.containers.base import Container, Host
@@ -35,6 +35,7 @@ def request_for(plugin: Container, workdir: Path, **more: object) -> ContainerRe
     settings: dict[str, object] = {"name": f"t{os.getpid()}-{workdir.name}", "token": f"tok{os.getpid()}"}
     if plugin.traits.image:
         settings["image"] = str(workdir / "image")
+    settings["launcher"] = Launcher("true")
     return ContainerRequest(workdir=str(workdir), **{**settings, **more})  # type: ignore[arg-type]
 
 

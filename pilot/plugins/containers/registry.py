@@ -13,6 +13,7 @@ CONTAINERS: Registry[Container] = Registry(
         "singularity": "pilot.plugins.containers.apptainer:Singularity",
         "bubblewrap": "pilot.plugins.containers.bubblewrap:Bubblewrap",
         "sif": "pilot.plugins.containers.sif:Sif",
+        "launcher": "pilot.plugins.containers.launched:Launched",
         "docker": "pilot.plugins.containers.docker:Docker",
         "podman": "pilot.plugins.containers.podman:Podman",
         "dummy": "pilot.plugins.containers.dummy:DummyContainer",

@@ -1,0 +1,78 @@
+"""Containers that an experiment's own script starts (the ALRB form of protocol.md section 10), told as data."""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from typing import ClassVar
+
+from pilot.core.command import Command, ContainerRequest
+from pilot.core.errors import Failure, QueueNotSetUpForContainers
+from pilot.core.job import Exit
+from pilot.plugins.containers import marks
+from pilot.plugins.containers.allow import allowed
+from pilot.plugins.containers.base import Host, Traits
+from pilot.plugins.containers.box import cwd_inside
+from pilot.plugins.containers.diagnose import diagnose
+from pilot.plugins.containers.words import APPTAINER
+
+#: The script's shell waits for the container when it is told to end, and ends with its exit code.
+_TRAP = "trap 'exit $?' TERM INT HUP\n"
+
+
+class Launched:
+    """A shell that runs the launcher's lines; the payload's command is in one of its files."""
+
+    traits: ClassVar[Traits] = Traits(image=True, isolates=True)
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def wrap(self, command: Command, request: ContainerRequest) -> Command:
+        """`bash -c <the launcher's lines>`. The payload's own command follows as arguments that nobody reads, so that
+        records show it."""
+        launcher = request.launcher
+        if not request.image:
+            raise QueueNotSetUpForContainers("no image and no platform is named")
+        if launcher is None:
+            raise QueueNotSetUpForContainers("the experiment says nothing of how its containers are started")
+        options = shlex.join(request.options) or launcher.options
+        options += "".join(f" -B {shlex.quote(f'{bind.source}:{bind.inside}')}" for bind in request.binds)
+        filled = {
+            "@image@": shlex.quote(request.image),
+            "@options@": shlex.quote(options.strip()),
+            "@payload@": f"cd {shlex.quote(cwd_inside(command, request))} && exec {shlex.join(command.argv)}",
+            "@inside@": request.work_inside,
+        }
+        files = {posixpath.basename(name): _filled(text, filled) for name, text in launcher.files.items()}
+        line = _TRAP + _filled(launcher.line, filled)
+        env = {**allowed(command.env, request.env_names), **marks.mark(request)}
+        argv = ("/bin/bash", "-c", line, "launcher", *command.argv)
+        return Command(argv, request.workdir, env, {**command.files, **files})
+
+    def end(self, name: str) -> None:
+        """End every process that carries the mark."""
+        marks.kill(self._host.proc, name)
+
+    def ours(self, token: str) -> tuple[str, ...]:
+        """What carries the token."""
+        return marks.names_of(self._host.proc, token)
+
+    def pid(self, name: str) -> int | None:
+        """Everything descends from the wrapped command."""
+        return None
+
+    def check(self) -> str:
+        """What is missing is known by the script alone."""
+        return ""
+
+    def diagnose(self, exit: Exit, stderr: str) -> Failure | None:
+        """What apptainer says, which such scripts start."""
+        return diagnose(APPTAINER, exit, stderr)
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    """The text with all that stands for something put in, in one pass: what is put in is not looked at again."""
+    import re
+
+    return re.sub("|".join(words), lambda found: words[found[0]], text)

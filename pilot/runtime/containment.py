@@ -1,0 +1,119 @@
+"""What a job's container is to be: from its definition, the queue and the experiment's rules. Pure.
+
+An image in the job means a container. Where the job names only a platform, the experiment's rules name the image for
+it, and it is used if the queue has a runtime for the pilot's payloads (protocol.md section 10).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pilot.core.command import Bind, Launcher
+from pilot.core.job import JobDefinition
+from pilot.core.queue import QueueData
+
+_BIND_OPTIONS = ("-B", "--bind")
+#: Runtimes in whose place an experiment's own launcher may stand.
+_LAUNCHED = frozenset({"apptainer", "singularity"})
+
+
+class Rules(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """An experiment's rules: section `[container]` of its file.
+
+    `image` is the image of a platform (`{runtime}`, `{platform}`, `{arch}`, `{os}` are put in), `binds` are shown
+    read-only, `inside` is where the job's directory is seen, `launcher` starts images by the experiment's script.
+    """
+
+    image: str = ""
+    binds: tuple[str, ...] = ()
+    inside: str = ""
+    launcher: Launcher | None = None
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """The container of one job; `runtime` is empty where nobody named one."""
+
+    runtime: str
+    image: str
+    options: tuple[str, ...] = ()
+    binds: tuple[Bind, ...] = ()
+    inside: str = ""
+    launcher: Launcher | None = None
+
+
+def rules_of(section: Mapping[str, Any]) -> Rules:
+    """The rules as an experiment's file tells them. Raises ValueError naming what is wrong."""
+    try:
+        return msgspec.convert(dict(section), Rules)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"container: {error}") from error
+
+
+def wanted(job: JobDefinition, queue: QueueData, rules: Rules, workdir: str) -> Wanted | None:
+    """The container that the job is to have; None if it is to have none, or starts one by itself."""
+    if job.transformation.rpartition("/")[2].startswith("runcontainer"):
+        return None
+    runtime = queue.containers.get("pilot", "")
+    image = job.image or _image_of_platform(job.platform, runtime, rules)
+    if not image:
+        return None
+    options, binds = read_options(queue.container_options, workdir)
+    extra, more = read_options(str(job.container_options.get("execArgs") or ""), workdir)
+    launcher = rules.launcher if runtime in _LAUNCHED else None
+    return Wanted(
+        runtime="launcher" if launcher else runtime,
+        image=image,
+        options=(*options, *extra),
+        binds=(*(Bind(path) for path in rules.binds), *binds, *more),
+        inside=rules.inside,
+        launcher=launcher,
+    )
+
+
+def _image_of_platform(platform: str, runtime: str, rules: Rules) -> str:
+    """The image for `arch-os-compiler-kind`, or the one that the user put behind an `@`."""
+    if not platform or not runtime:
+        return ""
+    plain, _, named = platform.partition("@")
+    if named:
+        return named
+    if rules.launcher is not None and runtime in _LAUNCHED:
+        return plain
+    arch, _, rest = plain.partition("-")
+    parts = {"runtime": runtime, "platform": plain, "arch": arch, "os": rest.partition("-")[0]}
+    return rules.image.format_map(parts)
+
+
+def read_options(text: str, workdir: str) -> tuple[tuple[str, ...], tuple[Bind, ...]]:
+    """A queue's options: a runtime's words, or just paths to bind (`/a,/b:/c`), as options and binds.
+
+    `${workdir}` is the job's directory; it is bound anyway and so left out of the binds.
+    """
+    text = text.replace("${workdir}", workdir).replace("$workdir", workdir).strip()
+    if text.startswith("/"):
+        return (), _binds(text, workdir)
+    options: list[str] = []
+    binds: list[Bind] = []
+    words = iter(shlex.split(text))
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in _BIND_OPTIONS:
+            binds += _binds(value if equals else next(words, ""), workdir)
+        else:
+            options.append(word)
+    return tuple(options), tuple(binds)
+
+
+def _binds(text: str, workdir: str) -> tuple[Bind, ...]:
+    """Binds as apptainer writes them: `source[:target[:ro]]`, writable unless told."""
+    found = []
+    for piece in filter(None, (part.strip() for part in text.split(","))):
+        source, _, rest = piece.partition(":")
+        target, _, mode = rest.partition(":")
+        if source != workdir:
+            found.append(Bind(source, "" if target == source else target, writable=mode != "ro"))
+    return tuple(found)
