@@ -18,6 +18,7 @@ import click
 from pilot import __version__
 from pilot.cli import harvester
 from pilot.cli import settings as settings_of
+from pilot.cli.containers import container_rules
 from pilot.cli.harvester import as_worker
 from pilot.cli.staging import make_transferer, tool_settings
 from pilot.core.exitcodes import ExitCode
@@ -134,7 +135,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         redactor=redactor,
         ground=Ground.prepare() if settings.cgroups else None,
         look_at_credentials=look,
-        boxes=Boxes(_runtime, settings.container, settings.container_image),
+        boxes=Boxes(_runtime, settings.container, settings.container_image, container_rules(settings.experiment)),
         monitor=monitor,
         base_env=dict(os.environ),
         token=os.urandom(12).hex(),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from pilot.core.command import Command, ContainerRequest
+import msgspec
+
+from pilot.core.command import Bind, Command, ContainerRequest
 from pilot.core.errors import Failure, PilotError, QueueNotSetUpForContainers
 from pilot.core.job import Exit, JobDefinition
 from pilot.core.queue import QueueData
 from pilot.plugins.containers.base import Container
+from pilot.runtime.containment import Rules, Wanted, starts_its_own, wanted
 from pilot.runtime.slots import Grant
 
 #: Which runtime is taken for an image when neither the queue nor the settings name one; the first that is here.
@@ -33,7 +37,8 @@ class Box:
 
     def wrap(self, command: Command) -> Command:
         """The command that runs `command` inside. Raises `QueueNotSetUpForContainers`."""
-        return self.container.wrap(command, self.request)
+        binds = (*self.request.binds, *_targets_of_links(Path(self.request.workdir)))
+        return self.container.wrap(command, msgspec.structs.replace(self.request, binds=binds))
 
     def end(self) -> None:
         """End what runs inside; a runtime that does not answer is not waited for."""
@@ -48,11 +53,14 @@ class Box:
 class Boxes:
     """The container runtimes of this pilot. `load` makes one by name; `choice` is `auto` or a runtime for every job.
 
-    `image` is used for jobs that name none when a runtime was chosen for every job.
+    `image` is used for jobs that name none when a runtime was chosen for every job; `rules` are the experiment's.
     """
 
-    def __init__(self, load: Callable[[str], Container], choice: str = "auto", image: str = "") -> None:
+    def __init__(
+        self, load: Callable[[str], Container], choice: str = "auto", image: str = "", rules: Rules | None = None
+    ) -> None:
         self._load, self._choice, self._image = load, choice, image
+        self._rules = rules or Rules()
         self._known: dict[str, Container] = {}
 
     def runtime(self, name: str) -> Container:
@@ -62,29 +70,46 @@ class Boxes:
         return self._known[name]
 
     def box_of(
-        self, definition: JobDefinition, queue: QueueData, name: str, workdir: str, token: str, grant: Grant | None
+        self,
+        definition: JobDefinition,
+        queue: QueueData,
+        name: str,
+        workdir: str,
+        token: str,
+        grant: Grant | None,
+        memory_mb: int = 0,
     ) -> Box | None:
         """The container for a job, None if it runs in none (protocol.md section 10).
 
+        `memory_mb` is passed on to a runtime whose payloads are outside of the job's own cgroup.
         Raises `QueueNotSetUpForContainers` (1384) when it needs one and there is no runtime for it.
         """
-        image = definition.image or (self._image if self._choice != "auto" else "")
-        if definition.transformation.rpartition("/")[2].startswith("runcontainer"):
-            return None  # starts its container by itself
-        runtime = self._runtime_for(image, queue)
-        if runtime in ("", "none"):
+        if starts_its_own(definition):
             return None
+        found = wanted(definition, queue, self._rules, workdir)
+        if self._choice != "auto":
+            image = definition.image or self._image
+            found = Wanted(self._choice, image) if found is None else _forced(found, self._choice, image)
+        if found is None:
+            return None
+        runtime = found.runtime or self._first_here(found.image)
+        if runtime == "none":
+            return None
+        container = self.runtime(runtime)
         request = ContainerRequest(
             name=name,
             workdir=workdir,
             token=token,
-            image=image,
-            options=tuple(shlex.split(queue.container_options)),
+            image=found.image,
+            inside=found.inside if found.image else "",
+            binds=found.binds,
+            options=found.options,
             gpus=grant.gpus if grant else (),
             cpus=tuple(sorted(grant.cpus)) if grant else (),
-            memory_mb=0,
+            memory_mb=memory_mb if container.traits.daemon else 0,
+            launcher=found.launcher,
         )
-        return Box(runtime, self.runtime(runtime), request)
+        return Box(runtime, container, request)
 
     def end(self, mark: str) -> None:
         """End a container by what the PilotDB keeps of it. Raises `PilotError` when the runtime does not answer."""
@@ -92,14 +117,8 @@ class Boxes:
         if name:
             self.runtime(runtime).end(name)
 
-    def _runtime_for(self, image: str, queue: QueueData) -> str:
-        if self._choice != "auto":
-            return self._choice
-        if not image:
-            return ""
-        named = queue.containers.get("pilot", "")
-        if named:
-            return named
+    def _first_here(self, image: str) -> str:
+        """The runtime for an image when nobody names one."""
         missing = []
         for name in _PREFERRED:
             trouble = self.runtime(name).check()
@@ -107,3 +126,22 @@ class Boxes:
                 return name
             missing.append(f"{name}: {trouble}")
         raise QueueNotSetUpForContainers(f"image {image} needs a container runtime; {'; '.join(missing)}")
+
+
+def _forced(found: Wanted, runtime: str, image: str) -> Wanted:
+    """What was wanted, in the runtime that was chosen for every job: options of another one are left out."""
+    if found.runtime in ("", runtime):
+        return msgspec.structs.replace(found, runtime=runtime)
+    return msgspec.structs.replace(found, runtime=runtime, image=image, options=(), launcher=None)
+
+
+def _targets_of_links(directory: Path) -> list[Bind]:
+    """What links in the job's directory point to outside of it: inputs that were not copied are seen inside as well."""
+    outside = []
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(directory):
+            if entry.is_symlink():
+                target = os.readlink(entry.path)
+                if target.startswith("/") and not Path(target).is_relative_to(directory) and os.path.exists(target):
+                    outside.append(Bind(target))
+    return outside

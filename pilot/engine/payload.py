@@ -57,9 +57,10 @@ def announce(means: Means, run: Run) -> None:
     token = _token(means, run)
     queue = means.queue_for(run.definition)
     name = f"pilot-{means.token[:12]}-{run.key}-{run.facts.runs}"
-    run.box = means.boxes.box_of(run.definition, queue, name, str(run.directory), token, run.grant)
     limits = _limits(means, run)
     bounds = Bounds(memory_mb=round(limits.memory_mb * limits.memory_grace))
+    folder = str(run.directory)
+    run.box = means.boxes.box_of(run.definition, queue, name, folder, token, run.grant, bounds.memory_mb)
     run.group = means.ground.make(name, bounds) if means.ground else None
     intent = Identity(0, f"{Proc().boot_id()}:0", 0, token, run.group.identity if run.group else "")
     means.store.add_process(run.key, msgspec.json.encode(intent).decode(), run.box.mark if run.box else "")
@@ -86,6 +87,8 @@ def start(means: Means, run: Run) -> None:
             cpus = run.grant.cpus if run.grant and run.grant.cpus else None
             inner = Command(command.argv, str(run.directory), env)
             outer = run.box.wrap(inner) if run.box else inner
+            for name, text in outer.files.items():
+                (run.directory / name).write_text(text)
             run.child = spawn(
                 outer.argv,
                 cwd=Path(outer.cwd),
@@ -222,7 +225,7 @@ class Finish:
 def _surroundings(means: Means, run: Run) -> Surroundings:
     grant, queue = run.grant, means.queue_for(run.definition)
     return Surroundings(
-        workdir=str(run.directory),
+        workdir=run.box.request.work_inside if run.box else str(run.directory),
         cores=run.definition.cores,
         memory_mb=run.definition.memory_mb,
         gpus=grant.gpus if grant else None,

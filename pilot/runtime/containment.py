@@ -53,9 +53,14 @@ def rules_of(section: Mapping[str, Any]) -> Rules:
         raise ValueError(f"container: {error}") from error
 
 
+def starts_its_own(job: JobDefinition) -> bool:
+    """Whether the transform starts a container by itself."""
+    return job.transformation.rpartition("/")[2].startswith("runcontainer")
+
+
 def wanted(job: JobDefinition, queue: QueueData, rules: Rules, workdir: str) -> Wanted | None:
     """The container that the job is to have; None if it is to have none, or starts one by itself."""
-    if job.transformation.rpartition("/")[2].startswith("runcontainer"):
+    if starts_its_own(job):
         return None
     runtime = queue.containers.get("pilot", "")
     image = job.image or _image_of_platform(job.platform, runtime, rules)

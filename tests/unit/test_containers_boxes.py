@@ -1,0 +1,75 @@
+"""Which box a job gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pilot.core.command import Bind, Command, Launcher
+from pilot.core.errors import QueueNotSetUpForContainers
+from pilot.core.job import JobDefinition
+from pilot.core.queue import QueueData
+from pilot.engine.boxes import Box, Boxes
+from pilot.plugins.containers.base import Container, Host
+from pilot.plugins.containers.registry import CONTAINERS
+from pilot.runtime.containment import Rules
+
+QUEUE = QueueData("Q", containers={"pilot": "apptainer"}, container_options="-B /data:/input:ro --contain")
+
+
+def load(name: str) -> Container:
+    return CONTAINERS.load(name)(Host(env={"PATH": "/nowhere"}, socket="unix:///nowhere/docker.sock"))
+
+
+def box(
+    definition: JobDefinition, queue: QueueData = QUEUE, boxes: Boxes | None = None, folder: str = "/w"
+) -> Box | None:
+    return (boxes or Boxes(load)).box_of(definition, queue, "n", folder, "t", None, 512)
+
+
+def test_a_job_without_an_image_runs_in_none() -> None:
+    assert box(JobDefinition(1)) is None
+
+
+def test_the_queues_runtime_its_options_and_its_binds_are_used() -> None:
+    found = box(JobDefinition(1, image="x.sif"))
+    assert found is not None and found.runtime == "apptainer"
+    assert (found.request.options, found.request.binds) == (("--contain",), (Bind("/data", "/input"),))
+    assert found.request.memory_mb == 0
+
+
+def test_an_image_without_any_runtime_is_told_with_all_that_is_missing() -> None:
+    with pytest.raises(QueueNotSetUpForContainers, match=r"apptainer is not installed.*podman.*docker"):
+        box(JobDefinition(1, image="x.sif"), QueueData("Q"))
+
+
+def test_a_runtime_chosen_for_every_job_leaves_out_the_options_of_another() -> None:
+    found = box(JobDefinition(1, image="demo:1"), boxes=Boxes(load, "podman"))
+    assert found is not None and (found.runtime, found.request.options) == ("podman", ())
+    assert found.request.memory_mb == 512
+    found = box(JobDefinition(1), QueueData("Q"), Boxes(load, "bubblewrap"))
+    assert found is not None and (found.runtime, found.request.image) == ("bubblewrap", "")
+    assert box(JobDefinition(1, image="x"), boxes=Boxes(load, "none")) is None
+
+
+def test_a_platform_goes_to_the_experiments_launcher() -> None:
+    boxes = Boxes(load, rules=Rules(launcher=Launcher("start @image@"), inside="/srv"))
+    found = box(JobDefinition(1, platform="x86_64-el9-gcc13-opt"), boxes=boxes)
+    assert found is not None and found.runtime == "launcher"
+    assert found.request.launcher is not None and found.request.work_inside == "/srv"
+
+
+def test_what_links_in_the_job_directory_point_to_is_seen_inside(tmp_path: Path) -> None:
+    outside, job = tmp_path / "storage" / "in.root", tmp_path / "job"
+    outside.parent.mkdir()
+    outside.write_text("x")
+    job.mkdir()
+    (job / "in.root").symlink_to(outside)
+    (job / "own").symlink_to(job / "in.root")
+    (job / "gone").symlink_to(tmp_path / "gone")
+    found = box(JobDefinition(1), QueueData("Q"), Boxes(load, "bubblewrap"), str(job))
+    assert found is not None
+    argv = found.wrap(Command(("true",), str(job), {})).argv
+    assert argv[argv.index(str(outside)) - 1] == "--ro-bind"
+    assert argv.count(str(outside)) == 2 and str(tmp_path / "gone") not in argv
