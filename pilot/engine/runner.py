@@ -28,6 +28,8 @@ from pilot.runtime.environment import PASSED_ON, passed_on
 
 #: Errors of inputs that are not what the catalogue says they are: told to the server as corrupted.
 _CORRUPT = frozenset({1145, 1171})
+#: For merge jobs, whose inputs can be made again, also those that nobody finds.
+_MISSING = frozenset({1100, 1103, 1331})
 #: How long what a payload left has to end by itself, and the pilot's own signal to come after its payload's.
 _A_MOMENT_S = 0.2
 
@@ -176,7 +178,8 @@ class Runner:
         failure = error.failure() if error else result.failure if result else None
         facts = _timed(run, "stagein")
         if result is not None:
-            bad = tuple(o.lfn for o in result.outcomes if o.failure and o.failure.code in _CORRUPT)
+            lost = _CORRUPT | _MISSING if run.definition.event_merge else _CORRUPT
+            bad = tuple(o.lfn for o in result.outcomes if o.failure and o.failure.code in lost)
             size = sum(outcome.size for outcome in result.outcomes)
             facts = msgspec.structs.replace(facts, input_bytes=size, corrupted_files=bad)
         outcomes = result.outcomes if result else ()

@@ -29,6 +29,7 @@ from pilot.core.update import StoredFile
 from pilot.engine import records
 from pilot.engine.archive import make_log_archive
 from pilot.engine.means import Means, Run
+from pilot.engine.unpack import unpack_inputs
 from pilot.lib.activelog import tail
 from pilot.lib.files import file_url, local_path, safe_join, write_atomically
 from pilot.runtime.payload_command import downloaded_name
@@ -57,6 +58,8 @@ def stage_in(means: Means, run: Run) -> StagedIn:
     definition = run.definition
     transfers = plan_stage_in(definition, str(run.directory), means.site_for(run.definition))
     outcomes = tuple(means.transferer.carry_out(transfers, cancel=run.cancel)) if transfers else ()
+    if any(item.archive for item in definition.inputs):
+        outcomes = tuple(unpack_inputs(definition, run.directory, outcomes))
     failure = _first_failure(outcomes) or _fetch_transform(means, run)
     if failure is None:
         guids = {file.lfn: file.guid for file in definition.inputs}

@@ -12,6 +12,9 @@ from pilot.lib.checksum import parse_checksum
 from pilot.lib.files import check_name, file_url, safe_join
 from pilot.staging.paths import deterministic_path, url_under
 
+#: The rule of paths by which outputs of events lie under one scope (protocol.md 4.1).
+_CONVENTION, _TRANSIENT = 1000, "transient"
+
 
 def plan_stage_in(definition: JobDefinition, workdir: str, site: StagingSite) -> tuple[Transfer, ...]:
     """The transfers that bring a job's inputs into its directory, one for each LFN.
@@ -59,10 +62,10 @@ def _sources(item: InputFile, name: str, site: StagingSite) -> tuple[Endpoint, .
     if site.input_dir:
         return (Endpoint(file_url(safe_join(site.input_dir, name)), rse=item.rse),)
     known = [item.rse] if item.rse else list(site.storages_for("read_lan", "pr"))
-    storages = [storage for rse in known if (storage := site.storage(rse))]
-    places = tuple(
-        place for storage in storages for place in endpoints(storage, item.scope, name, "read_lan", "read_wan")
-    )
+    buckets = [s for s in site.storages if item.storage_id is not None and s.bucket == str(item.storage_id)]
+    storages = buckets or [storage for rse in known if (storage := site.storage(rse))]
+    scope = _TRANSIENT if item.path_convention == _CONVENTION else item.scope
+    places = tuple(place for storage in storages for place in endpoints(storage, scope, name, "read_lan", "read_wan"))
     if not places:
         raise NoStorage(f"nothing tells where input {item.lfn} is (storage {', '.join(known) or 'not named'})")
     return places
