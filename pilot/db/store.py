@@ -300,6 +300,13 @@ class Store:
         """Note that nothing of the job is running any more."""
         self._write("UPDATE processes SET ended=? WHERE key=? AND ended IS NULL", (time.time(), key))
 
+    def settle(self, ids: Sequence[int]) -> None:
+        """Note that these processes are known to be gone."""
+        now = time.time()
+        with self.transaction():
+            for id in ids:
+                self._write("UPDATE processes SET ended=? WHERE id=? AND ended IS NULL", (now, id))
+
     def living_processes(self) -> list[Process]:
         """Processes whose end nobody noted."""
         rows = self._db.execute("SELECT id, key, identity, container FROM processes WHERE ended IS NULL")

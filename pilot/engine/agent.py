@@ -132,17 +132,19 @@ class Agent:
             return
         _log.info("an earlier pilot left %d jobs and %d processes here", len(jobs), len(processes))
 
-        def work() -> dict[int, str]:
-            recovery.end_orphans(processes, self.settings.kill_after, self.means.boxes)
-            return recovery.still_wanted(self.means.source, jobs)
+        def work() -> tuple[list[int], dict[int, str]]:
+            settled = recovery.end_orphans(processes, self.settings.kill_after, self.means.boxes)
+            return settled, recovery.still_wanted(self.means.source, jobs)
 
-        self._asking.do(work, lambda words, error: self._recovered(words or {}))
+        self._asking.do(work, lambda found, error: self._recovered(*(found or ([], {}))))
 
-    def _recovered(self, words: dict[int, str]) -> None:
+    def _recovered(self, settled: list[int], words: dict[int, str]) -> None:
+        """Take the earlier pilot's jobs up. A process that could not be ended stays noted for the next pilot."""
+        with contextlib.suppress(NoLocalSpace):
+            self.means.store.settle(settled)
         for stored in self.means.store.unfinished():
             run = recovery.restore(stored, self.means.redactor)
             self.runner.adopt(run)
-            self.means.store.end_processes(run.key)
             self._taken += 1
             failure = recovery.verdict(words.get(run.definition.job_id, ""))
             if failure is not None and run.job.phase is not Phase.REPORTING:
@@ -194,7 +196,7 @@ class Agent:
     def _without_disk(self) -> None:
         """Ask for no job while the disk is full; end if there is none whose end could make room."""
         _log.error("%s: too little disk to take a job in", self.means.workdir)
-        if not self.runner.active:
+        if not self.runner.active and not self.runner.cleaning:
             self._asking.finish(ExitCode.NO_SPACE)
 
     def _ahead_left(self) -> int:
@@ -285,7 +287,7 @@ class Agent:
         self._look_for_jobs()
 
     def _done(self) -> bool:
-        if self.runner.active or self._waiting or self._asking.under_way or self._held:
+        if self.runner.active or self.runner.cleaning or self._waiting or self._asking.under_way or self._held:
             return False
         quota_met = bool(self.settings.jobs) and self._taken >= self.settings.jobs
         return self._draining or self._asking.finished or quota_met

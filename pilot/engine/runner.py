@@ -44,6 +44,7 @@ class Runner:
     def __init__(self, means: Means, on_room: Callable[[], None], on_end: Callable[[Run], None]) -> None:
         self.means = means
         self.active: dict[str, Run] = {}
+        self.cleaning = 0
         self._on_room, self._on_end = on_room, on_end
         self.reserve = Reserve(means.workdir, means.loop, means.settings.disk_patience)
         self.reserve.keep()
@@ -350,7 +351,12 @@ class Runner:
             jobdir.clean_up(run.directory, keep)
             self.reserve.keep()
 
-        self.means.staging.submit(clean_up, lambda result, error: None)
+        def cleaned() -> None:
+            self.cleaning -= 1
+            self._on_room()
+
+        self.cleaning += 1
+        self.means.staging.submit(clean_up, lambda result, error: self.means.loop.post(cleaned))
         self.active.pop(run.key, None)
         self._on_end(run)
 

@@ -22,6 +22,8 @@ def read_objects(file: Path) -> list[dict[str, Any]]:
         raise FileHandlingFailure(f"{file}: {error}") from error
     try:
         found = json.loads(text)
+    except RecursionError as error:
+        raise ConversionFailure(f"{file}: nested too deeply to be read") from error
     except ValueError as error:
         lines = [line for line in text.splitlines() if line.strip()]
         if len(lines) < 2 or not all(line.lstrip().startswith("{") for line in lines):

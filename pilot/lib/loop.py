@@ -43,7 +43,7 @@ class Loop:
         self._inbox: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
-        self._running = False
+        self._stopped = False
         self._signal_pipe: tuple[int, int] | None = None
         self._selector.register(self._wake, selectors.EVENT_READ, self._drain_wake)
 
@@ -85,17 +85,17 @@ class Loop:
         self.watch(read, drain)
 
     def run(self) -> None:
-        """Serve until `stop`."""
-        self._running = True
-        while self._running:
+        """Serve until `stop`, which may have been called already."""
+        while not self._stopped:
             for key, _ in self._selector.select(self._timeout()):
-                key.data()
+                if self._selector.get_map().get(key.fd) is key:  # not so if another callback of this round forgot it
+                    key.data()
             self._run_inbox()
             self._run_timers()
 
     def stop(self) -> None:
-        """Leave `run` after the present round."""
-        self._running = False
+        """Leave `run` after the present round, for good."""
+        self._stopped = True
 
     def close(self) -> None:
         """Let go of all descriptors; safe to call twice."""
@@ -115,7 +115,7 @@ class Loop:
             os.eventfd_read(self._wake)
 
     def _timeout(self) -> float | None:
-        if self._inbox or not self._running:
+        if self._inbox or self._stopped:
             return 0.0
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)

@@ -153,6 +153,8 @@ class Attempter:
             moved = Moved(fault=fault.fault, detail=fault.detail)
         if judged or not (tool.ability.resumes and moved.fault in _GOES_ON):
             self._drop(item)
+        if item.part and item.final and item.part in moved.detail:  # people know the file by its final name
+            moved = Moved(size=moved.size, fault=moved.fault, detail=moved.detail.replace(item.part, item.final))
         return Tried(item, moved, 0.0, kind)
 
     def sweep(self, target: Endpoint) -> None:

@@ -234,3 +234,24 @@ def test_jobs_from_files_need_no_server(site: Site, tmp_path: Path) -> None:
     ended = [(row["outcome"], row["exit_code"]) for row in site.ask("status")["jobs"]]
     assert sorted(ended) == [("failed", 4), ("finished", 0)]
     assert (site.outputs / "one.txt").read_text() == "one\n"
+
+
+def test_the_same_file_is_known_again_after_a_kill_and_another_file_is_not(site: Site, tmp_path: Path) -> None:
+    def file(name: str, *scripts: str) -> Path:
+        jobs = [shell_job(0, script) for script in scripts]
+        (tmp_path / name).write_text(json.dumps([{k: v for k, v in job.items() if k != "PandaID"} for job in jobs]))
+        return tmp_path / name
+
+    same = "echo same >> ../ran"
+    first = file("first.json", same, same, "echo slow >> ../ran; [ -e ../again ] || { touch ../again; sleep 60; }")
+    pilot = site.start_local(first)
+    site.wait_for(lambda: (site.workdir / "again").exists())
+    pilot.kill()
+    pilot.wait()
+    assert site.start_local(first).wait(30) == 0, site.log()
+    assert (site.workdir / "ran").read_text().split() == ["same", "same", "slow", "slow"]
+    assert site.start_local(file("second.json", "echo other >> ../ran")).wait(30) == 0
+    assert (site.workdir / "ran").read_text().split()[4:] == ["other"]
+    jobs = site.ask("status")["jobs"]
+    assert [job["outcome"] for job in jobs] == ["finished"] * 4
+    site.assert_nothing_left()

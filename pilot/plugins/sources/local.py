@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,14 @@ from pilot.lib.documents import read_objects
 from pilot.plugins.sources.base import Acquired, Capacity
 
 #: Numbers for jobs that have none in their file.
-_FIRST_NUMBER = 1
+_FIRST_NUMBER = 10**12
 
 
 class LocalSource:
     """Gives the jobs of some JSON files, in order and once each; what is told of them goes to a file, if one is named.
 
     A file holds one description, a list of them, or one on each line. A description without a PandaID gets a number
-    that no other has. All files are read at once, so that a bad one is told before any job runs.
+    of its own that is the same each time. All files are read at once, so that a bad one is told before any job runs.
     """
 
     events = None
@@ -70,5 +72,20 @@ def _numbered(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         elif number is not None:
             taken.add(key)
     numbers = {key.partition(".")[0] for key in taken}
-    free = (n for n in range(_FIRST_NUMBER, len(jobs) + len(numbers) + 2) if str(n) not in numbers)
-    return [job if job.get("PandaID") is not None else {**job, "PandaID": next(free)} for job in jobs]
+    return [job if job.get("PandaID") is not None else {**job, "PandaID": _own_number(job, numbers)} for job in jobs]
+
+
+def _own_number(job: dict[str, Any], taken: set[str]) -> int:
+    """A number that follows from what the description says, and from how many like it came before.
+
+    So a pilot that starts again after a kill -9 knows the jobs of the same file again, and takes those of another
+    file in the same directory for what they are: other jobs.
+    """
+    text = json.dumps(job, sort_keys=True)
+    for copy in range(len(taken) + 1):
+        digest = hashlib.blake2b(f"{copy} {text}".encode("utf-8", "surrogatepass"), digest_size=5).digest()
+        number = _FIRST_NUMBER + int.from_bytes(digest, "big")
+        if str(number) not in taken:
+            break
+    taken.add(str(number))
+    return number
