@@ -24,7 +24,15 @@ from pilot.lib.checksum import checksum_of
 from pilot.lib.redact import Redactor
 from pilot.plugins.sources.dummy import DummySource
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGXCPU)
+_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGXCPU,
+    signal.SIGUSR2,
+    signal.SIGHUP,
+)
 QUICK = {
     "wait": 0.05,
     "kill_after": 0.3,

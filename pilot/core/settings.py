@@ -121,8 +121,12 @@ class Settings:
     harvester_kill: bool = setting(False, "ask Harvester to end the worker when the pilot has ended")
     scheduler_id: str = setting("", "who scheduled this pilot", env="PANDA_JSID")
     log_url: str = setting("", "where this pilot's log can be read", env="GTAG")
-    end_margin: float = setting(120.0, "seconds before the end of the batch job at which jobs are stopped")
-    least_time: int = setting(60, "no job is asked for when less than this many seconds are left")
+    end_margin: float = setting(
+        120.0, "seconds before the end of the batch job at which jobs are stopped", env="PILOT_END_MARGIN"
+    )
+    least_time: int = setting(
+        60, "no job is asked for when less than this many seconds are left", env="PILOT_LEAST_TIME"
+    )
     http_timeout: float = setting(120.0, "seconds until a request to the server is given up", env="PILOT_HTTP_TIMEOUT")
 
 

@@ -16,6 +16,7 @@ from pilot.core.definition import parse, split_secrets
 from pilot.core.errors import (
     ConversionFailure,
     Failure,
+    KillSignal,
     NoLocalSpace,
     PilotError,
     Preemption,
@@ -45,6 +46,8 @@ _SIGNALS: dict[int, type[PilotError]] = {
     signal.SIGQUIT: Sigquit,
     signal.SIGUSR1: Sigusr1,
     signal.SIGXCPU: Sigxcpu,
+    signal.SIGUSR2: KillSignal,
+    signal.SIGHUP: KillSignal,
 }
 _DISK_WAIT_S, _SAME_ORDER_S = 1.0, 0.3
 _DISK_MARGIN = 1 << 30
@@ -71,7 +74,8 @@ class Agent:
     def run(self) -> int:
         """Serve until the end. Jobs of an earlier pilot come first."""
         loop = self.means.loop
-        loop.signals(_SIGNALS, self._signalled)
+        ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()  # nohup
+        loop.signals(_SIGNALS.keys() - ignored, self._signalled)
         self._horizon.begin()
         self._tell_worker("started")
         self._look_at_credentials()

@@ -7,9 +7,11 @@ PILOT_SERVICES=FOLDER chooses where they live."""
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.system.pyz import built
 from tests.system.services import lifecycle
 from tests.system.services.ground import Endpoint, ServiceFailed, prepared
 from tests.system.services.registry import OPTIONAL
@@ -54,6 +56,12 @@ def _endpoint(name: str) -> Callable[[Use], Endpoint]:
         return service(name)
 
     return endpoint
+
+
+@pytest.fixture(scope="session")
+def pyz() -> Path:
+    """The pilot as one file."""
+    return built()
 
 
 pki = _endpoint("pki")
