@@ -18,10 +18,11 @@ from pilot.core.errors import TransformNotFound
 from pilot.core.job import JobDefinition
 from pilot.runtime.steps import has_steps, with_steps
 
-#: Words that only the shell itself understands: nothing that could replace it.
+#: Words that the shell itself understands: often there is no program of that name that could replace it.
 _SHELL_WORDS = re.compile(
     r"\s*(\w+=|[{!.:]\s|\[\[|(if|for|while|until|case|select|time|exec|function|source|cd|export|set|unset|eval|ulimit|"
-    r"umask|shopt|declare|typeset|local|alias|pushd|popd|builtin|command|type|trap|wait|exit|return|read)\b(?![-./]))"
+    r"umask|shopt|declare|typeset|local|alias|pushd|popd|builtin|command|type|trap|wait|exit|return|read|kill|echo|printf|"
+    r"test|true|false|pwd|let|mapfile|readarray|hash|enable|jobs)\b(?![-./]))"
 )
 #: Waits for the running command, then ends with its exit code instead of starting the next one.
 _TRAP = "trap 'exit $?' TERM INT HUP; "

@@ -11,6 +11,7 @@ import pytest
 
 from pilot.core.command import Bind, Command, ContainerRequest, Launcher
 from pilot.core.errors import QueueNotSetUpForContainers
+from pilot.lib import datafiles
 from pilot.plugins.containers.base import Host
 from pilot.plugins.containers.launched import Launched
 from pilot.runtime.containment import rules_of
@@ -35,7 +36,7 @@ def request_for(tmp_path: Path) -> ContainerRequest:
 
 def test_the_lines_of_the_experiment_start_the_payload_and_keep_its_code(tmp_path: Path) -> None:
     """The real rules, with a set-up script that runs what it is told to run, here."""
-    rules = rules_of(tomllib.loads(Path("configs/experiments/atlas.toml").read_text())["container"])
+    rules = rules_of(tomllib.loads(datafiles.text("experiments/atlas.toml"))["container"])
     user = tmp_path / "base" / "user"
     user.mkdir(parents=True)
     (user / "atlasLocalSetup.sh").write_text(SETUP)
