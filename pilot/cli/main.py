@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "transfer": ("pilot.cli.transfer", "the staging tool on its own: move the files of a list"),
     "mkdir": ("pilot.cli.mkdir", "make directories, here or on storages"),
     "cleanup": ("pilot.cli.cleanup", "remove files and directories, here or on storages"),
+    "workdir": ("pilot.cli.workdir", "where on this node a work directory would be, and why"),
     "status": ("pilot.cli.status", "what is running now, and what has run"),
     "show": ("pilot.cli.show", "all that is known of one job"),
     "doctor": ("pilot.cli.doctor", "what would go wrong on this node, before jobs are here"),

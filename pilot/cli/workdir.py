@@ -1,0 +1,75 @@
+"""`pilot workdir`: where on this node a work directory would be, and why."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import click
+
+_NOTHING_FITS = 69
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+@click.command(name="workdir")
+@click.option(
+    "--order", default="pegasus-5", help="seed-3.1, pegasus-5, or variables and paths, separated by commas [pegasus-5]"
+)
+@click.option("--need", default="", help="bytes needed, as 2G [PEGASUS_WN_TMP_MIN_SPACE in KiB, else about 1 GB]")
+@click.option("--inodes", type=click.IntRange(0), default=1000, help="files needed [1000]")
+@click.option("--best", is_flag=True, help="the best place rather than the first: local disk, most space")
+@click.option("--explain", is_flag=True, help="tell of every candidate what speaks for or against it")
+@click.option("--reap", "reaping", is_flag=True, help="remove what dead pilots left there, and nothing else")
+@click.option("--make", "making", is_flag=True, help="make a directory there; whoever asks removes it")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON document")
+def command(
+    order: str, need: str, inodes: int, best: bool, explain: bool, reaping: bool, making: bool, as_json: bool
+) -> int:
+    """Print the place for a work directory on this node. Exit code 0, or 69 if nothing fits."""
+    from pilot.lib import claims, scratch
+
+    try:
+        names = scratch.order_of(order)
+    except ValueError as error:
+        raise click.UsageError(f"--order: {error}") from error
+    wanted = _bytes(need, os.environ.get("PEGASUS_WN_TMP_MIN_SPACE", ""))
+    reaped: list[str] = []
+    if reaping:
+        bases = {os.path.abspath(n if n[0] == "/" else os.environ.get(n) or "/tmp") for n in names}
+        reaped = [path for base in sorted(bases) for path in claims.reap(base)]
+    places = scratch.survey(os.environ, names, wanted, inodes, claims.reserved_bytes)
+    chosen = scratch.choose(places, best)
+    path = chosen.path if chosen else ""
+    if chosen and making:
+        made = claims.make(chosen.path, wanted)
+        path = made.path
+        made.release()
+    if as_json:
+        import msgspec
+
+        whole: dict[str, Any] = {"path": path, "need_bytes": wanted, "candidates": places, "reaped": reaped}
+        click.echo(msgspec.json.encode(whole).decode())
+    elif explain:
+        for place in places:
+            mark = "*" if chosen is place else "+" if place.fits else "-"
+            fine = f"{place.free_bytes} bytes, {place.free_inodes} inodes free, {place.fs_type}"
+            click.echo(f"{mark} {place.name}: {place.path or '(no path)'}: {place.why or fine}")
+    for gone in reaped:
+        click.echo(f"removed {gone}, left by a pilot that died", err=True)
+    if chosen is None:
+        click.echo(f"no candidate has {wanted} bytes and can be written", err=True)
+        return _NOTHING_FITS
+    if not (as_json or explain):
+        click.echo(path)
+    return 0
+
+
+def _bytes(text: str, minimum_kib: str) -> int:
+    """A number of bytes as people write it; else the variable's KiB; else 1,000,000 KiB."""
+    if not text:
+        return int(minimum_kib) * 1024 if minimum_kib.isdigit() else 1_000_000 * 1024
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", text.strip().lower())
+    if found is None:
+        raise click.UsageError(f"--need {text!r} is no size; try 500M or 2G")
+    return int(float(found[1]) * _UNITS[found[2]])

@@ -1,0 +1,170 @@
+"""Where on this node a work directory can be: candidates in order, each with what speaks for or against it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+#: Orders of environment variables; what begins with a slash is a path.
+PRESETS: dict[str, tuple[str, ...]] = {
+    "seed-3.1": (
+        "PEGASUS_WN_TMP",
+        "OSG_WN_TMP",
+        "TG_NODE_SCRATCH",
+        "TG_CLUSTER_SCRATCH",
+        "OSG_DATA",
+        "_CONDOR_SCRATCH_DIR",
+        "SCRATCH",
+        "TMPDIR",
+        "TMP",
+        "/tmp",
+    ),
+    "pegasus-5": (
+        "PEGASUS_WN_TMP",
+        "_CONDOR_SCRATCH_DIR",
+        "OSG_WN_TMP",
+        "TG_NODE_SCRATCH",
+        "TG_CLUSTER_SCRATCH",
+        "SCRATCH",
+        "TMPDIR",
+        "TMP",
+        "/tmp",
+    ),
+}
+_NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "ceph", "beegfs", "afs", "fuse.sshfs", "9p", "panfs", "orangefs"}
+)
+_MEMORY = frozenset({"tmpfs", "ramfs"})
+#: File systems that set space aside at once when asked, so that a quota shows before it hurts.
+_ALLOCATES = frozenset({"ext4", "xfs", "btrfs"})
+_RDONLY, _NOEXEC = 1, 8
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One candidate. `why` is empty if it fits, else tells what is wrong. Bytes; `reserved` is other pilots' share."""
+
+    name: str
+    path: str
+    why: str = ""
+    free_bytes: int = 0
+    free_inodes: int = 0
+    reserved_bytes: int = 0
+    fs_type: str = ""
+    noexec: bool = False
+
+    @property
+    def fits(self) -> bool:
+        """Whether a work directory can be made there."""
+        return not self.why
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """For the choice of the best: local disk, then network, then memory; there the most free space."""
+        kind = 2 if self.fs_type in _MEMORY else 1 if self.fs_type in _NETWORK else 0
+        return (kind, -(self.free_bytes - self.reserved_bytes))
+
+
+def order_of(words: str) -> tuple[str, ...]:
+    """A preset's name, or variables and paths separated by commas or blanks. Raises `ValueError` for an empty one."""
+    if words in PRESETS:
+        return PRESETS[words]
+    names = tuple(words.replace(",", " ").split())
+    if not names:
+        raise ValueError("the order names nothing")
+    return names
+
+
+def survey(
+    environment: Mapping[str, str],
+    order: Sequence[str],
+    need_bytes: int,
+    need_inodes: int = 0,
+    reserved: Callable[[str], int] = lambda path: 0,
+) -> list[Place]:
+    """Look at every candidate in order. `reserved` tells the bytes that other pilots have claimed below a path."""
+    places: list[Place] = []
+    seen: set[str] = set()
+    for name in order:
+        path = name if name.startswith("/") else environment.get(name, "")
+        if not path:
+            places.append(Place(name, "", "not set"))
+            continue
+        path = os.path.abspath(path)
+        if path in seen:
+            places.append(Place(name, path, "the same as an earlier one"))
+            continue
+        seen.add(path)
+        places.append(_look(name, path, need_bytes, need_inodes, reserved))
+    return places
+
+
+def choose(places: Sequence[Place], best: bool = False) -> Place | None:
+    """The first that fits, or the best of those that fit; None if none does."""
+    fitting = [place for place in places if place.fits]
+    if not fitting:
+        return None
+    return min(fitting, key=lambda place: place.rank) if best else fitting[0]
+
+
+def _look(name: str, path: str, need_bytes: int, need_inodes: int, reserved: Callable[[str], int]) -> Place:
+    try:
+        found = os.statvfs(path)
+    except OSError as error:
+        return Place(name, path, error.strerror or str(error))
+    fs_type = _fs_type(path)
+    place = Place(
+        name=name,
+        path=path,
+        free_bytes=found.f_bavail * found.f_frsize,
+        free_inodes=found.f_favail,
+        reserved_bytes=reserved(path),
+        fs_type=fs_type,
+        noexec=bool(found.f_flag & _NOEXEC),
+    )
+    free = place.free_bytes - place.reserved_bytes
+    why = ""
+    if not os.path.isdir(path):
+        why = "not a directory"
+    elif found.f_flag & _RDONLY:
+        why = "read-only"
+    elif free < need_bytes:
+        claimed = f", {place.reserved_bytes} of them claimed by other pilots" if place.reserved_bytes else ""
+        why = f"{place.free_bytes} bytes free{claimed}, {need_bytes} needed"
+    elif found.f_files and found.f_favail < need_inodes:
+        why = f"{found.f_favail} inodes free, {need_inodes} needed"
+    else:
+        why = _try_to_write(path, need_bytes if fs_type in _ALLOCATES else 0)
+    return msgspec.structs.replace(place, why=why)
+
+
+def _try_to_write(path: str, size: int) -> str:
+    """What keeps us from writing there: nothing, or the system's own words. A quota shows when space is set aside."""
+    try:
+        with tempfile.TemporaryFile(dir=path) as stream:
+            stream.write(b"x")
+            stream.flush()
+            if size:
+                os.posix_fallocate(stream.fileno(), 0, size)
+    except OSError as error:
+        return f"cannot be written: {error.strerror}"
+    return ""
+
+
+def _fs_type(path: str) -> str:
+    """The type of the file system, as the kernel's mount table has it; empty if it cannot be told."""
+    real = os.path.realpath(path)
+    best, kind = "", ""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as stream:
+            for line in stream:
+                words = line.split(" ")
+                point = words[1].encode("latin-1", "replace").decode("unicode_escape", "replace")
+                inside = real == point or real.startswith(point.rstrip("/") + "/")
+                if inside and len(point) >= len(best):
+                    best, kind = point, words[2]
+    except (OSError, IndexError):
+        return kind
+    return kind
