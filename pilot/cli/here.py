@@ -20,7 +20,10 @@ from pilot.runtime.slots import Node as Room
 
 
 class Here(msgspec.Struct, frozen=True):
-    """The place of this pilot. `ends_at` is the end of the batch job (epoch s), None if nobody tells one."""
+    """The place of this pilot. `ends_at` is the end of the batch job (epoch s), None if nobody tells one.
+
+    `metrics` is what a benchmark found of the node, for jobMetrics.
+    """
 
     node: Node
     facts: NodeFacts
@@ -28,6 +31,7 @@ class Here(msgspec.Struct, frozen=True):
     features: Features
     ends_at: float | None
     room: Room
+    metrics: dict[str, str] = {}
 
     def words(self) -> str:
         """Host, batch job and what there is to share out, in a line for the log."""
@@ -55,7 +59,22 @@ def look_around(settings: Settings, workdir: Path, environ: Mapping[str, str]) -
         cpu_unit=facts.cpu_unit,
         cpu_level=facts.level,
     )
-    return Here(node, facts, batch, told, min(ends, default=None), _room(facts, batch, told, workdir))
+    ends_at, room = min(ends, default=None), _room(facts, batch, told, workdir)
+    if not settings.benchmark:
+        return Here(node, facts, batch, told, ends_at, room)
+    node, metrics = _measured(node)
+    return Here(node, facts, batch, told, ends_at, room, metrics)
+
+
+def _measured(node: Node) -> tuple[Node, dict[str, str]]:
+    """The node with the speed of its cores, as `pilot benchmark` found it in this boot; unchanged if it did not."""
+    from pilot.engine import benchmark
+    from pilot.lib.procfs import Proc
+
+    result = benchmark.cached(benchmark.cache_file(), None, Proc())
+    if result is None:
+        return node, {}
+    return msgspec.structs.replace(node, cpu_factor=round(result.factor, 3)), result.metrics()
 
 
 def time_left(batch: BatchJob) -> Callable[[], int | None] | None:

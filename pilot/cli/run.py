@@ -139,7 +139,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         monitor=monitor,
         base_env=dict(os.environ),
         token=os.urandom(12).hex(),
-        here=Place(here.node, here.facts, here.ends_at, here.features.hs06, time_left(here.batch)),
+        here=Place(here.node, here.facts, here.ends_at, here.features.hs06, time_left(here.batch), here.metrics),
     )
     means.pilot = store.add_pilot(
         host=socket.gethostname(),

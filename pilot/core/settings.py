@@ -80,6 +80,9 @@ class Settings:
     proxy_least: int = setting(300, "a credential that lasts less than this many seconds is refused at the start")
     experiment: str = setting("generic", "whose words and rules hold (pilot user)", env="PILOT_EXPERIMENT")
     version_tag: str = setting("PR", "PR, RC, RCM or ALRB: told to the server with the version")
+    benchmark: bool = setting(
+        False, "tell the server how fast the cores are, if `pilot benchmark` has measured them", env="PILOT_BENCHMARK"
+    )
     server_updates: bool = setting(True, "tell the server of jobs", env="PILOT_SERVER_UPDATES")
     worker_updates: bool = setting(True, "tell the server when this worker starts and ends, and what node it has")
     resource_type: str = setting("", "only jobs of this resource type (SCORE, MCORE, ...)")

@@ -140,8 +140,8 @@ def cache_file() -> Path:
     return Path(tempfile.gettempdir()) / f"pilot-benchmark-{os.getuid()}.json"
 
 
-def cached(cache: Path, what: str, proc: Proc) -> Result | None:
-    """The result of an earlier measurement of the same kind in this boot of this node; None if there is none.
+def cached(cache: Path, what: str | None, proc: Proc) -> Result | None:
+    """The result of an earlier measurement of this kind (None: any) in this boot of this node; None if there is none.
 
     A file that belongs to somebody else is not believed.
     """
@@ -156,7 +156,7 @@ def cached(cache: Path, what: str, proc: Proc) -> Result | None:
             result = msgspec.json.decode(file.read(), type=Result)
         except msgspec.MsgspecError:
             return None
-    mine = (result.what, result.host, result.boot) == (what, os.uname().nodename, proc.boot_id())
+    mine = (what or result.what, os.uname().nodename, proc.boot_id()) == (result.what, result.host, result.boot)
     return result if mine else None
 
 

@@ -39,6 +39,7 @@ class Place(msgspec.Struct, frozen=True):
     """Where the pilot runs. `ends_at` is the end of its batch job (epoch s), `hs06` of its cores; None: not told.
 
     `ask_time_left` asks the batch system for the seconds left, where that takes a program; it may take seconds.
+    `metrics` is what a benchmark found of the node, for jobMetrics and the node's map in the metadata.
     """
 
     node: Node
@@ -46,6 +47,7 @@ class Place(msgspec.Struct, frozen=True):
     ends_at: float | None = None
     hs06: float | None = None
     ask_time_left: Callable[[], int | None] | None = None
+    metrics: dict[str, str] = {}
 
     def maps(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The `worker_node` map and the `worker_node_gpus` maps of protocol.md 1.7."""

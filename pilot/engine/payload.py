@@ -213,7 +213,7 @@ class Finish:
 
     def _metrics(self) -> dict[str, str]:
         """What the memory's time series and the machine's features add to jobMetrics."""
-        found: dict[str, str] = {}
+        found = dict(self._means.here.metrics)
         hs06 = self._means.here.hs06
         if hs06:
             found["hs06"] = f"{hs06:.1f}"

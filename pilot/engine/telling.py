@@ -68,4 +68,5 @@ class Telling:
         """The payload's job report, and the node it ran on."""
         node, gpus = self._means.here.maps()
         report = records.read_json_object(run.directory / "jobReport.json") or {}
+        node |= {name: float(score) for name, score in self._means.here.metrics.items()}
         return {**report, "worker_node": node, **({"worker_node_gpus": gpus} if gpus else {})}

@@ -11,8 +11,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from pilot.cli.here import look_around
 from pilot.cli.main import cli
 from pilot.core.errors import GeneralError
+from pilot.core.settings import Settings
 from pilot.engine import benchmark
 from pilot.lib.procfs import Proc
 from pilot.lib.whirl import whirl
@@ -105,6 +107,18 @@ def test_a_result_of_another_boot_host_command_or_user_is_not_believed(
     benchmark.keep(cache, mine)
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     assert benchmark.cached(cache, "whirl", proc) is None
+
+
+def test_a_pilot_tells_the_speed_of_its_cores_only_if_it_shall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    asked, unasked = Settings(benchmark=True), Settings()
+    assert look_around(asked, tmp_path, {}).node.cpu_factor == 1.0
+    mine = benchmark.Result("suite x", 60.0, 1.23456, 1, 1.0, 0.0, os.uname().nodename, Proc().boot_id())
+    assert benchmark.keep(benchmark.cache_file(), mine)
+    here = look_around(asked, tmp_path, {})
+    assert (here.node.cpu_factor, here.metrics) == (1.235, {"benchmark": "60.00"})
+    here = look_around(unasked, tmp_path, {})
+    assert (here.node.cpu_factor, here.metrics) == (1.0, {})
 
 
 def test_a_cache_that_cannot_be_written_costs_the_cache_only(tmp_path: Path) -> None:
