@@ -77,14 +77,15 @@ class Asking:
             self._on_answer(())
             return
         self._failed = 0
-        self._empty = 0 if acquired.jobs else self._empty + 1
+        if not acquired.pending:  # while a request stands, no answer is not yet an empty one
+            self._empty = 0 if acquired.jobs else self._empty + 1
         requests = self._means.settings.getjob_requests
         if acquired.finished:
             self.finish()
         elif requests and self._empty >= requests:
             _log.info("no job came in %d requests", self._empty)
             self.finish()
-        elif not acquired.jobs:
+        elif not acquired.jobs and not acquired.pending:
             self._rest(acquired.wait_s or self._means.settings.wait)
         self._on_answer(acquired.jobs)
 

@@ -158,6 +158,10 @@ class Watch:
             cgroup_peak_kb=self.reading.peak_kb,
         )
         peak_kb = self.family.child.spent.max_rss_kb
+        # The kernel counts what the child was before it became the payload: this pilot. Better than nothing, if
+        # nobody saw the payload alive.
+        if usage.max_rss_kb and peak_kb <= _own_peak_kb():
+            peak_kb = usage.max_rss_kb
         if peak_kb > usage.max_rss_kb:
             usage = msgspec.structs.replace(usage, max_rss_kb=peak_kb)
         if not usage.max_pss_kb:
@@ -186,3 +190,13 @@ def _with_reading(sample: Sample, reading: Reading) -> Sample:
         stalled_memory_s=reading.stalled_memory_s,
         stalled_io_s=reading.stalled_io_s,
     )
+
+
+def _own_peak_kb() -> int:
+    """The largest resident size that this process ever had."""
+    try:
+        text = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    _, found, rest = text.partition("VmHWM:")
+    return int(rest.split(None, 1)[0]) if found else 0

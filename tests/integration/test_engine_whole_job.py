@@ -255,3 +255,20 @@ def test_the_same_file_is_known_again_after_a_kill_and_another_file_is_not(site:
     jobs = site.ask("status")["jobs"]
     assert [job["outcome"] for job in jobs] == ["finished"] * 4
     site.assert_nothing_left()
+
+
+def test_a_tiny_payload_is_not_charged_with_the_memory_of_the_pilot(site: Site) -> None:
+    (number,) = site.submit(shell_job(0, "") | {"transformation": "/bin/sleep", "jobPars": "0.2"})
+    assert site.run("--jobs", "1") == 0
+    usage = site.job(number)["facts"]["usage"]
+    assert 0 < usage["max_rss_kb"] < 10_000
+    assert usage["max_pss_kb"] <= usage["max_rss_kb"]
+
+
+def test_a_large_payload_is_charged_with_its_true_peak(site: Site) -> None:
+    import sys
+
+    job = shell_job(0, "") | {"transformation": sys.executable, "jobPars": "-c \"x = b'x' * (150 << 20)\""}
+    (number,) = site.submit(job)
+    assert site.run("--jobs", "1") == 0
+    assert site.job(number)["facts"]["usage"]["max_rss_kb"] > 150_000
