@@ -33,6 +33,7 @@ from pilot.engine.unpack import unpack_inputs
 from pilot.lib.activelog import tail
 from pilot.lib.files import file_url, local_path, safe_join, write_atomically
 from pilot.runtime.payload_command import downloaded_name
+from pilot.runtime.prefetch import is_prefetched
 from pilot.staging.plan import local_name, plan_stage_in, plan_stage_out
 
 
@@ -55,7 +56,7 @@ class StagedOut(msgspec.Struct, frozen=True):
 
 def stage_in(means: Means, run: Run) -> StagedIn:
     """Bring all inputs into the job's directory and write the catalogue. Raises `PilotError` for a plan that fails."""
-    definition = run.definition
+    definition = fetched_first(run.definition)
     transfers = plan_stage_in(definition, str(run.directory), means.site_for(run.definition))
     outcomes = tuple(means.transferer.carry_out(transfers, cancel=run.cancel)) if transfers else ()
     if any(item.archive for item in definition.inputs):
@@ -72,6 +73,13 @@ def stage_in(means: Means, run: Run) -> StagedIn:
         else:
             run.log.error(f"not staged in {outcome.lfn}: {outcome.failure.message}")
     return StagedIn(outcomes, failure)
+
+
+def fetched_first(definition: JobDefinition) -> JobDefinition:
+    """The job without those inputs that are fetched event by event while its payload runs."""
+    if not (definition.event_service and definition.use_prefetcher):
+        return definition
+    return msgspec.structs.replace(definition, inputs=tuple(i for i in definition.inputs if not is_prefetched(i)))
 
 
 def _fetch_transform(means: Means, run: Run) -> Failure | None:

@@ -217,6 +217,7 @@ class JobHands:
         """Give no more orders; answers that come are dropped."""
         self._closed = True
         self.cancel.set()
+        self._inputs.close()
         if self._timer is not None:
             self._timer.cancel()
         self._tools.work.submit(self._close_writer, lambda result, error: None)

@@ -17,7 +17,8 @@ from pilot.core.ranges import Consumer
 from pilot.core.storage import StagingSite
 from pilot.db.ranges import RangeStore
 from pilot.engine.eventservice.hands import JobHands, Tools
-from pilot.engine.eventservice.inputs import Inputs
+from pilot.engine.eventservice.inputs import Inputs, Present
+from pilot.engine.eventservice.prefetch import Prefetched
 from pilot.engine.eventservice.wishes import consumer_of, plan_of, version_of
 from pilot.lib.loop import Loop
 from pilot.lib.worker import Worker
@@ -31,6 +32,7 @@ from pilot.staging.transfer import Transferer
 
 T = TypeVar("T")
 _log = logging.getLogger("pilot.events")
+_CACHE_BYTES = 5_000_000_000
 FOLDER = "events"
 """The folder in the job's directory that holds archives and the payload's client."""
 
@@ -194,14 +196,15 @@ class EventService:
         key = order.definition.key
         ledger = Ledger()
         ledger.restore(self._tools.store.ranges(key))
+        inputs = self._inputs(order)
         hands = JobHands(
             self._tools,
             key,
             consumer,
             order.site,
             Path(order.directory) / FOLDER,
-            Inputs(order.paths),
-            _outside(order.directory, order.inside),
+            inputs,
+            _translated(order.inside or order.directory, order.directory),
             version_of(order.definition),
             lambda word: self._post(lambda: self._on_command(key, word)),
             lambda error: self._post(lambda: self._on_trouble(key, error)),
@@ -212,9 +215,21 @@ class EventService:
         if order.deadline is not None:
             hands.job.end_by(order.deadline)
         self._jobs[key] = hands
+        if isinstance(inputs, Prefetched):
+            inputs.ready, inputs.lost = hands.wake, hands.job.input_lost
         if len(ledger):
             _log.info("%s: %d event ranges are known from before, %d of them done", key, len(ledger), ledger.finished)
         return hands
+
+    def _inputs(self, order: Order) -> Inputs:
+        assert self._tools is not None
+        if not order.definition.use_prefetcher:
+            return Present(order.paths)
+        limit = order.definition.disk_mb * 500_000 or _CACHE_BYTES
+        folder = Path(order.directory) / FOLDER / "inputs"
+        inside = _translated(order.directory, order.inside or order.directory)
+        loop, work = self._tools.loop, self._tools.work
+        return Prefetched(order.definition, order.site, folder, inside, self._transferer, work, loop.post, limit)
 
     def _finished(self, key: str, then: Callable[[Summary | None, PilotError | None], None]) -> None:
         hands = self._jobs.pop(key)
@@ -241,12 +256,12 @@ class EventService:
             self._post(lambda: then(result, None))
 
 
-def _outside(directory: str, inside: str) -> Callable[[str], str]:
-    """Turns a path of the payload's view into one of the host's."""
-    if not inside or inside == directory:
+def _translated(old: str, new: str) -> Callable[[str], str]:
+    """Turns paths below one directory into the same below another: a container may see the job's elsewhere."""
+    if old == new:
         return lambda path: path
 
-    def outside(path: str) -> str:
-        return directory + path[len(inside) :] if path == inside or path.startswith(inside.rstrip("/") + "/") else path
+    def translated(path: str) -> str:
+        return new + path[len(old) :] if path == old or path.startswith(old.rstrip("/") + "/") else path
 
-    return outside
+    return translated
