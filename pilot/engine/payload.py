@@ -46,7 +46,7 @@ SECRETS = "panda_secrets.json"
 #: How long until a container's daemon is asked again for a container that is not there yet.
 _ASK_AGAIN_S = 0.5
 _OF_BATCH_SYSTEMS = frozenset(
-    {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU}
+    {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP}
 )
 
 

@@ -20,7 +20,14 @@ def started(site: Site, script: str, *options: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(
-    ("order", "error", "code"), [(signal.SIGTERM, 1201, 143), (signal.SIGUSR1, 1207, 138), (signal.SIGXCPU, 1204, 152)]
+    ("order", "error", "code"),
+    [
+        (signal.SIGTERM, 1201, 143),
+        (signal.SIGUSR1, 1207, 138),
+        (signal.SIGXCPU, 1204, 152),
+        (signal.SIGUSR2, 1200, 140),
+        (signal.SIGHUP, 1200, 129),
+    ],
 )
 def test_a_payload_that_is_signalled_before_the_pilot_did_not_fail_by_itself(
     site: Site, order: signal.Signals, error: int, code: int
@@ -68,3 +75,15 @@ def test_a_second_signal_that_comes_later_ends_payloads_at_once(site: Site) -> N
     assert time.monotonic() - began < 15
     assert assert_reported_once(site, number, "failed")["errors"]["pilot_error_code"] == 1207
     site.assert_nothing_left()
+
+
+def test_a_pilot_that_was_started_to_outlive_its_terminal_does(site: Site) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+    try:
+        number, _ = started(site, "for i in $(seq 100); do [ -e ../go ] && break; sleep 0.1; done")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    site.pilots[-1].send_signal(signal.SIGHUP)
+    (site.workdir / "go").touch()
+    assert site.pilots[-1].wait(20) == 0, site.log()
+    assert_reported_once(site, number, "finished")

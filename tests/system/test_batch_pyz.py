@@ -1,6 +1,7 @@
 """The pilot as one file, on a bare Debian root: nothing but Python 3.11, no network but loopback."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.bench import shell_job
+from tests.system.pyz import ROOT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -57,3 +59,26 @@ def test_it_runs_jobs_from_files_with_nothing_but_loopback(bare: Run, tmp_path: 
     assert [line.strip() for line in (tmp_path / "net").read_text().splitlines()[2:]] == ["lo"]
     assert (tmp_path / "o" / "v").read_text() == "3.11"
     assert "finished" in done.stdout
+
+
+def test_a_checkout_that_cannot_set_itself_up_says_what_to_install(rootfs: dict[str, Any], tmp_path: Path) -> None:
+    """On the bare root there is no `venv` module, and this user may not install it."""
+    shutil.copytree(ROOT / "bin", tmp_path / "bin")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    box = [
+        "bwrap",
+        "--unshare-all",
+        "--unshare-user",
+        "--uid",
+        "1000",
+        "--clearenv",
+        "--setenv",
+        "PATH",
+        "/usr/bin:/bin",
+    ]
+    box += ["--ro-bind", rootfs["folder"], "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    box += ["--tmpfs", "/srv", "--bind", str(tmp_path), "/srv/pilot", "/srv/pilot/bin/pilot", "--version"]
+    done = subprocess.run(box, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "apt-get install python3-venv" in done.stderr.splitlines()[-1], done.stderr
+    assert not (tmp_path / ".venv").exists(), "half of an environment is left"
