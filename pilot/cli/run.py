@@ -20,6 +20,7 @@ from pilot.cli import harvester
 from pilot.cli import settings as settings_of
 from pilot.cli.containers import container_rules
 from pilot.cli.harvester import as_worker
+from pilot.cli.named_environment import with_setup
 from pilot.cli.staging import make_transferer, tool_settings
 from pilot.core.exitcodes import ExitCode
 from pilot.core.settings import Settings
@@ -128,7 +129,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         source=_source(settings, here.node, files),
         slots=slots,
         transferer=make_transferer(StagingSettings(), tool_settings(os.environ, proxy=settings.proxy)),
-        queue_for=queue.queue_for,
+        queue_for=with_setup(queue.queue_for, settings.payload_setup, os.environ),
         site_for=harvester.sites(settings, queue.site_for),
         time_floor_s=queue.time_floor_s,
         own_limits=limits,

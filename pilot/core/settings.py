@@ -53,6 +53,9 @@ class Settings:
         env="PILOT_CONTAINER",
         choices=("auto", "none", "apptainer", "singularity", "podman", "docker", "bubblewrap", "sif", "dummy"),
     )
+    payload_setup: str = setting(
+        "", "shell lines run once; what they change in the environment every payload gets", env="PILOT_PAYLOAD_SETUP"
+    )
     container_image: str = setting(
         "", "with --container: the image of jobs that name none", env="PILOT_CONTAINER_IMAGE"
     )

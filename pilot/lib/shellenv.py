@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import threading
 from collections.abc import Mapping
 
 import msgspec
@@ -58,24 +57,3 @@ def evaluate(setup: str, env: Mapping[str, str], cwd: str = "/", limit_s: float 
     pairs = (entry.partition(b"=") for entry in told.split(b"\0") if entry)
     after = {name.decode(errors="surrogateescape"): value.decode(errors="surrogateescape") for name, _, value in pairs}
     return difference(env, after)
-
-
-class NamedEnvironments:
-    """Each set-up is evaluated once for an environment that it starts from; who comes later gets the difference.
-
-    Threads: any; one evaluates, the others wait for it. A set-up that failed is tried again.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, frozenset[tuple[str, str]]], Change] = {}
-        self._lock = threading.Lock()
-
-    def change(self, setup: str, env: Mapping[str, str]) -> Change:
-        """What this set-up does to this environment."""
-        if not setup.strip():
-            return Change()
-        key = (setup, frozenset(env.items()))
-        with self._lock:
-            if key not in self._known:
-                self._known[key] = evaluate(setup, env)
-            return self._known[key]

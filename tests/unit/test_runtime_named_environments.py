@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pilot.cli.named_environment import with_setup
 from pilot.core.errors import LsetupTimedOut, SetupFailure
-from pilot.lib.shellenv import Change, NamedEnvironments, difference, evaluate
+from pilot.core.job import JobDefinition
+from pilot.core.queue import QueueData
+from pilot.lib.shellenv import Change, difference, evaluate
 
 BASE = {"PATH": "/usr/bin:/bin", "OLD": "1", "SAME": "x"}
 
@@ -41,19 +44,10 @@ def test_a_set_up_that_hangs_is_given_up() -> None:
         evaluate("exec sleep 60", BASE, limit_s=0.3)
 
 
-def test_it_is_evaluated_once_for_each_start(tmp_path: Path) -> None:
-    named = NamedEnvironments()
-    setup = f'echo x >> {tmp_path}/count; export B="$OLD"'
-    assert [named.change(setup, BASE).put for _ in range(3)] == [{"B": "1"}] * 3
-    assert named.change(setup, {**BASE, "OLD": "5"}).put == {"B": "5"}
-    assert (tmp_path / "count").read_text().split() == ["x", "x"]
-    assert named.change("  ", BASE) == Change()
-
-
-def test_one_that_failed_is_tried_again(tmp_path: Path) -> None:
-    named = NamedEnvironments()
-    setup = f"[ -e {tmp_path}/there ] && export C=1"
-    with pytest.raises(SetupFailure):
-        named.change(setup, BASE)
-    (tmp_path / "there").touch()
-    assert named.change(setup, BASE).put == {"C": "1"}
+def test_a_pilots_set_up_is_evaluated_once_and_goes_before_the_queues_own(tmp_path: Path) -> None:
+    setup = f'echo x >> {tmp_path}/count; export B="$USER" C=setup'
+    own = QueueData("Q", environ={"C": "queue"})
+    queues = with_setup(lambda job: own, setup, {"PATH": "/usr/bin:/bin", "USER": "grid", "TOKEN": "no"})
+    assert [queues(JobDefinition(n)).environ for n in range(3)] == [{"B": "grid", "C": "queue"}] * 3
+    assert (tmp_path / "count").read_text().split() == ["x"]
+    assert with_setup(lambda job: own, " ", {})(JobDefinition(1)) is own
