@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import shlex
 import signal
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -151,6 +152,15 @@ class Bench:
     def finals(self, number: int) -> int:
         """How many final reports reached the server, repetitions included."""
         return sum(update.job_id == number and update.state.final for update in self.source.told)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The PilotDB's file, between two pilots."""
+        db = sqlite3.connect(self.workdir / "pilot.db")
+        try:
+            yield db
+        finally:
+            db.close()
 
     def directory(self, number: int) -> Path:
         """The job's directory."""

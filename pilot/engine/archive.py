@@ -13,10 +13,13 @@ from pilot.core.errors import LogFileCreationFailure, NoLocalSpace
 MAX_FILE_BYTES = 256 * 1024 * 1024
 
 
-def make_log_archive(directory: Path, target: Path, *, without: Iterable[str], folder: str) -> int:
+def make_log_archive(
+    directory: Path, target: Path, *, without: Iterable[str], folder: str, largest: int = MAX_FILE_BYTES
+) -> int:
     """Write `target` with everything in `directory` but the names in `without`, under `folder/`.
 
-    `without` are paths relative to `directory` (inputs, outputs). Links are followed nowhere and devices left out.
+    Files of more than `largest` bytes are left out, and named in the archive. `without` are paths relative to
+    `directory` (inputs, outputs). Links are followed nowhere and devices left out.
     Returns the size in bytes. Raises `NoLocalSpace` or `LogFileCreationFailure`, and leaves no partial archive.
     """
     skip = {Path(name).as_posix() for name in without} | {target.name}
@@ -25,7 +28,7 @@ def make_log_archive(directory: Path, target: Path, *, without: Iterable[str], f
         with tarfile.open(partial, "w:gz", compresslevel=1, format=tarfile.PAX_FORMAT) as archive:
             left_out = []
             for path, name in _members(directory, skip):
-                if path.lstat().st_size > MAX_FILE_BYTES:
+                if path.lstat().st_size > largest:
                     left_out.append(f"{path.lstat().st_size} {name}\n")
                     continue
                 try:

@@ -27,7 +27,8 @@ from pilot.core.job import JobDefinition, OutputFile
 from pilot.core.transfer import Direction, Endpoint, Outcome, Transfer
 from pilot.core.update import StoredFile
 from pilot.engine import records
-from pilot.engine.archive import make_log_archive
+from pilot.engine.archive import MAX_FILE_BYTES, make_log_archive
+from pilot.engine.jobdir import clean_up
 from pilot.engine.means import Means, Run
 from pilot.engine.unpack import unpack_inputs
 from pilot.lib.activelog import tail
@@ -35,6 +36,9 @@ from pilot.lib.files import file_url, local_path, safe_join, write_atomically
 from pilot.runtime.payload_command import downloaded_name
 from pilot.runtime.prefetch import is_prefetched
 from pilot.staging.plan import local_name, plan_stage_in, plan_stage_out
+
+#: Files up to this size are archived even where there is no room for the others.
+_SMALL_BYTES = 128 * 1024
 
 
 class StagedIn(msgspec.Struct, frozen=True):
@@ -119,7 +123,7 @@ def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
         run.log.error(f"stage-out: {failure.message}")
     trouble = _write_reports(run, stored)
     if run.definition.log is not None:
-        sent, lost = _send_log(means, run, run.definition.log, [file.lfn for file in found])
+        sent, lost = _send_log(means, run, run.definition.log, [file.lfn for file in found], log_only)
         outcomes += sent
         stored += _stored(run.directory, [run.definition.log], sent)
         trouble = _worse(_worse(trouble, lost), _write_reports(run, stored))
@@ -177,11 +181,22 @@ def _send(means: Means, run: Run, files: list[OutputFile]) -> tuple[list[Outcome
     return outcomes, _first_failure(outcomes)
 
 
-def _send_log(means: Means, run: Run, log: OutputFile, outputs: list[str]) -> tuple[list[Outcome], Failure | None]:
+def _send_log(
+    means: Means, run: Run, log: OutputFile, outputs: list[str], log_only: bool
+) -> tuple[list[Outcome], Failure | None]:
     without = [*(local_name(file) for file in run.definition.inputs), *outputs]
     folder = f"tarball_PandaJob_{run.definition.job_id}_{means.settings.queue}"
+
+    def make(largest: int) -> None:
+        make_log_archive(run.directory, run.directory / log.lfn, without=without, folder=folder, largest=largest)
+
     try:
-        make_log_archive(run.directory, run.directory / log.lfn, without=without, folder=folder)
+        try:
+            make(MAX_FILE_BYTES)
+        except NoLocalSpace:
+            if log_only:  # what a failed payload filled the disk with is worth less than its log
+                clean_up(run.directory, "records")
+            make(_SMALL_BYTES)
     except (NoLocalSpace, LogFileCreationFailure) as error:
         return [], error.failure()
     return _send(means, run, [log])

@@ -61,6 +61,20 @@ def test_a_payload_that_fills_the_disk_fails_with_the_reason_and_its_log_is_kept
     assert "payload.stdout" in names and "pilot.log" in names
 
 
+def test_a_disk_full_of_what_cannot_be_compressed_still_leaves_a_log(site: Site, small_disk: Mount) -> None:
+    """The archive of everything does not fit beside it: that of the records does."""
+    small_disk(site.workdir, 8)
+    number = site.shell("echo working; cat /dev/urandom > noise.bin")
+    assert site.run("--jobs", "1", "--monitor-interval", "30") == 0, site.log()
+    told = assert_reported_once(site, number, "failed")
+    assert told["facts"]["pilot_error_code"] == 1098
+    assert set(told["report"]) == {"job.0.log.tgz"}
+    names = subprocess.run(
+        ["tar", "tzf", site.outputs / "job.0.log.tgz"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "payload.stdout" in names and "noise.bin" not in names
+
+
 def test_the_next_job_runs_after_one_that_filled_the_disk(site: Site, small_disk: Mount) -> None:
     small_disk(site.workdir, 8)
     first = site.shell("cat /dev/zero > out.txt", outputs=("out.txt",))
