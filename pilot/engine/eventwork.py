@@ -165,6 +165,15 @@ class EventWork:
             )
         return self._service
 
+    def _inside(self, run: Run) -> str:
+        """The job's directory as its payload will see it: in a container it may have another name."""
+        queue = self._means.queue_for(run.definition)
+        try:
+            box = self._means.boxes.box_of(run.definition, queue, run.key, str(run.directory), "", run.grant)
+        except PilotError:
+            box = None  # the start of the payload fails for that reason, and says so
+        return box.request.work_inside if box else str(run.directory)
+
     def _commanded(self, key: str, word: str) -> None:
         if word == "softkill" and self._service is not None:
             self._service.drain(key)
@@ -179,10 +188,11 @@ class EventWork:
         from pilot.engine.eventservice.service import Order
 
         definition = run.definition
+        inside = self._inside(run)
         paths = {}
         for item in definition.inputs:
             local = run.directory / local_name(item)
-            paths[item.lfn] = str(local) if local.exists() else item.path or item.lfn
+            paths[item.lfn] = f"{inside}/{local_name(item)}" if local.exists() else item.path or item.lfn
         ends = [self._end_at]
         if self._means.here.ends_at is not None:
             ends.append(time.monotonic() + self._means.here.ends_at - time.time())
@@ -191,4 +201,4 @@ class EventWork:
         workers = run.grant.cores if run.grant else definition.cores
         site = self._means.site_for(definition)
         gap_s = float(self._means.queue_for(definition).zip_gap_s)
-        return Order(definition, str(run.directory), site, "", paths, workers, gap_s, min(ends))
+        return Order(definition, str(run.directory), site, inside, paths, workers, gap_s, min(ends))

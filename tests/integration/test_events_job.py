@@ -195,3 +195,52 @@ def test_a_histogram_made_range_by_range_is_the_one_made_in_one_go(tmp_path):
 def write(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
+
+
+def test_paths_are_told_as_a_container_shows_them(tmp_path):
+    """A payload that sees its directory as /srv gets such paths and tells such paths."""
+    import subprocess
+    import threading
+
+    from pilot.core.job import JobDefinition
+    from pilot.core.staging import StagingSettings
+    from pilot.core.storage import StagingSite
+    from pilot.db.store import Store
+    from pilot.engine.eventservice.service import EventService, Order
+    from pilot.plugins.copytools.registry import ALIASES, by_scheme, registry
+    from pilot.staging.toolbox import Toolbox
+    from pilot.staging.transfer import Transferer
+
+    job, outputs = tmp_path / "job", tmp_path / "outputs"
+    job.mkdir()
+    outputs.mkdir()
+    Store(tmp_path / "pilot.db").close()
+    events, answers, news = DummyEvents(events=2, per_range=1, lfn="in"), [], threading.Event()
+
+    def then(result, error):
+        answers.append((result, error))
+        news.set()
+
+    transferer = Transferer(StagingSettings(), Toolbox(registry(), by_scheme(), ALIASES))
+    service = EventService(events, transferer, str(tmp_path / "pilot.db"), lambda call: call(), then, then)
+    order = Order(JobDefinition(1), str(job), StagingSite(output_dir=str(outputs)), "/srv", {"in": "/srv/in"})
+    service.open(order, then)
+    assert news.wait(10)
+    opened, error = answers.pop()
+    assert error is None
+    assert opened.variables == {"PILOT_EVENTS": "ipc:///srv/events.zmq", "PILOT_EVENTRANGECHANNEL": "/srv/events.sock"}
+    assert opened.python_path == "/srv/events/client"
+    code = """
+from pilot.events import ranges
+for r in ranges():
+    assert r.path == "/srv/in", r.path
+    open(f"out.{r.id}", "w").write("x")
+    r.done(f"/srv/out.{r.id}")
+"""
+    env = {"PYTHONPATH": str(job / "events/client"), "PILOT_EVENTS": f"ipc://{job}/events.zmq"}
+    subprocess.run([sys.executable, "-c", code], env=env, cwd=job, check=True, timeout=20)
+    news.clear()
+    service.finish(order, then)
+    assert news.wait(20)
+    service.close()
+    assert len(events.finished) == 2 and len(hzz_names(next(outputs.iterdir()))) == 2
