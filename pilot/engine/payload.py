@@ -240,7 +240,7 @@ def _surroundings(means: Means, run: Run) -> Surroundings:
         workdir=run.box.request.work_inside if run.box else str(run.directory),
         cores=run.definition.cores,
         memory_mb=run.definition.memory_mb,
-        gpus=grant.gpus if grant else None,
+        gpus=grant.gpus if grant and means.here.facts.gpus else None,
         queue=queue.name,
         site=queue.site,
         environ=queue.environ,

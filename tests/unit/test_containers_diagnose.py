@@ -1,7 +1,7 @@
 """What the runtimes said when they failed, and the error it means.
 
-The words of bubblewrap, util-linux, docker and podman were recorded; those of apptainer and singularity are the
-forms that their releases write.
+The words are the forms that the programs' releases write; those for a missing image and a missing bind point were
+seen in the system tests as well.
 """
 
 from __future__ import annotations
