@@ -35,6 +35,7 @@ from pilot.engine.asking import Asking
 from pilot.engine.horizon import Horizon
 from pilot.engine.means import Means, Run
 from pilot.engine.monitor import LimitBroken, Sampled
+from pilot.engine.records import check_inputs
 from pilot.engine.runner import Runner
 from pilot.plugins.sources.base import Capacity
 from pilot.runtime.slots import needs_of
@@ -231,6 +232,7 @@ class Agent:
             if not whole:
                 raise ConversionFailure("the description holds text that is no Unicode, or values beyond all measure")
             definition = parse(raw)
+            check_inputs(definition)
         except PilotError as error:
             bad = error.failure()
             definition = identity_of(raw)

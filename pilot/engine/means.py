@@ -20,6 +20,7 @@ from pilot.core.storage import StagingSite
 from pilot.core.update import Node
 from pilot.db.store import Store
 from pilot.engine.boxes import Box, Boxes
+from pilot.engine.claims import Claims
 from pilot.engine.monitor import Monitor
 from pilot.lib.cancel import Cancel
 from pilot.lib.cgroup import Group
@@ -87,6 +88,7 @@ class Means:
     look_at_credentials: Callable[[], tuple[float, Failure | None]] | None = None
     pilot: int = 0
     time_floor_s: int = 0
+    claims: Claims = field(default_factory=Claims)
     staging: Worker = field(init=False)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pilot.core.errors import BadOutputFileName
 from pilot.core.job import JobDefinition
 from pilot.core.update import StoredFile
 
@@ -32,7 +33,16 @@ RECORDS = frozenset(
         "payload_error_report.json",
     }
 )
+#: What the payload itself may write or be given; the other records are the pilot's own.
+_PAYLOADS_OWN = frozenset({"jobReport.json", "payload_error_report.json"})
 _MAX_REPORT_BYTES = 64 * 1024 * 1024
+
+
+def check_inputs(definition: JobDefinition) -> None:
+    """Raise `BadOutputFileName` for an input that the pilot would write over in the job's directory."""
+    for file in definition.inputs:
+        if file.lfn in RECORDS - _PAYLOADS_OWN:
+            raise BadOutputFileName(f"inFiles: {file.lfn!r} is a file that the pilot writes itself; use another name")
 
 
 def pool_file_catalog(files: Iterable[tuple[str, str, str]]) -> str:

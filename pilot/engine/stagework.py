@@ -177,8 +177,9 @@ def _send(means: Means, run: Run, files: list[OutputFile]) -> tuple[list[Outcome
         transfers = plan_stage_out(run.definition, files, str(run.directory), means.site_for(run.definition))
     except PilotError as error:
         return [], error.failure()
-    outcomes = means.transferer.carry_out(transfers, cancel=run.cancel)
-    return outcomes, _first_failure(outcomes)
+    free, clash = means.claims.claim(run.definition.job_id, transfers)
+    outcomes = means.transferer.carry_out(free, cancel=run.cancel)
+    return outcomes, _worse(clash, _first_failure(outcomes))
 
 
 def _send_log(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ DESCRIPTIONS: dict[str, tuple[dict[str, Any], int, str]] = {
     "an output with a NUL": ({"outFiles": "a\0b", "logFile": ""}, 1371, "holds a control character"),
     "a name too long": ({"inFiles": "x" * 256}, 1190, "has 256"),
     "an output named twice": ({"outFiles": "a,a", "logFile": ""}, 1371, "'a' is named twice"),
+    "an input that the pilot writes over": ({"inFiles": "payload.stdout"}, 1371, "a file that the pilot writes itself"),
     "nothing to run": ({"transformation": "", "jobPars": ""}, 1346, "neither a transformation nor a command"),
     "more memory than there is": ({"minRamCount": 900_000_000}, 1344, "900000000 MB memory"),
     "half a surrogate": ({"jobName": "\ud800"}, 1302, "Unicode"),
@@ -159,3 +161,28 @@ def test_another_attempt_of_the_same_job_is_another_job(tmp_path: Path) -> None:
     bench.source.jobs.append(shell_job(1, "true") | {"attemptNr": 2})
     assert bench.run() == 0
     assert [bench.source.final[key].state for key in ("1.1", "1.2")] == [State.FAILED, State.FINISHED]
+
+
+@pytest.mark.parametrize("slots", ["1", "2"])
+def test_two_jobs_with_one_name_for_their_outputs_do_not_overwrite_each_other(tmp_path: Path, slots: str) -> None:
+    bench, final = ended(
+        tmp_path,
+        shell_job(1, "echo one > same.txt; echo 1 > own1.txt", outputs=("same.txt", "own1.txt")),
+        shell_job(2, "echo two > same.txt; echo 2 > own2.txt", outputs=("same.txt", "own2.txt")),
+        slots=slots,
+    )
+    winner, loser = sorted(final.values(), key=lambda update: update.state is State.FAILED)
+    assert (winner.state, loser.state) == (State.FINISHED, State.FAILED)
+    assert loser.error is not None and loser.error.code == 1221
+    assert f"same.txt of job {winner.job_id} is at file://" in loser.error.message
+    assert (bench.outputs / "same.txt").read_text() == ("one\n" if winner.job_id == 1 else "two\n")
+    assert {f.lfn for f in loser.report or ()} == {f"own{loser.job_id}.txt", f"job.{loser.job_id}.log.tgz"}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
+def test_an_input_that_is_no_plain_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    path = {"pipe": tmp_path / "pipe", "device": Path("/dev/zero"), "directory": tmp_path}[kind]
+    _, final = ended(tmp_path, shell_job(1, "true") | {"inFiles": "in", "inFilePaths": str(path), "scopeIn": "t"})
+    error = final["1.1"].error
+    assert error is not None and error.code == 1099 and "is not a plain file" in error.message

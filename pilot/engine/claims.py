@@ -1,0 +1,32 @@
+"""Which job has written which output: two jobs with one name for theirs must not overwrite each other unnoticed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from pilot.core.errors import Failure, FileExists
+from pilot.core.transfer import Transfer
+
+_LOG = "pl"
+
+
+class Claims:
+    """The places that jobs of this pilot have sent outputs to; logs are not worth failing a job for. Any thread."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, int] = {}
+        self._guard = threading.Lock()
+
+    def claim(self, job_id: int, transfers: Sequence[Transfer]) -> tuple[list[Transfer], Failure | None]:
+        """The transfers whose places are free or the job's own (an earlier attempt's too), and what of the others."""
+        mine, lost = [], []
+        with self._guard:
+            for transfer in transfers:
+                url = transfer.targets[0].url if transfer.targets and transfer.activity != _LOG else ""
+                owner = self._owners.setdefault(url, job_id) if url else job_id
+                if owner == job_id:
+                    mine.append(transfer)
+                else:
+                    lost.append(f"{transfer.lfn} of job {owner} is at {url} already")
+        return mine, FileExists("; ".join(lost)).failure() if lost else None
