@@ -11,9 +11,9 @@ import pytest
 from tests.pilots import Site, assert_reported_once
 
 
-def started(site: Site, script: str, *options: str) -> tuple[int, int]:
-    """A running job's number and the pid of its payload."""
-    number = site.shell(f"echo $$ > ../pid.new; mv ../pid.new ../pid; {script}")
+def started(site: Site, script: str, *options: str, trap: str = ":") -> tuple[int, int]:
+    """A running job's number and the pid of its payload, which has set its trap."""
+    number = site.shell(f"{trap}; echo $$ > ../pid.new; mv ../pid.new ../pid; {script}")
     site.start("--jobs", "1", *options)
     site.wait_for(lambda: (site.workdir / "pid").exists())
     return number, int((site.workdir / "pid").read_text())
@@ -55,8 +55,8 @@ def test_a_payload_that_is_ended_alone_is_told_as_that(site: Site) -> None:
 
 
 def test_a_signal_that_comes_twice_at_once_leaves_the_payload_its_time(site: Site) -> None:
-    script = 'trap "sleep 1; touch ../saved; exit 1" TERM; sleep 60 & wait'
-    number, _ = started(site, script, "--kill-after", "4")
+    trap = "trap 'sleep 1; touch ../saved; exit 1' TERM"
+    number, _ = started(site, "sleep 60 & wait", "--kill-after", "10", "--grace", "20", trap=trap)
     for _ in range(2):
         site.pilots[-1].send_signal(signal.SIGTERM)
         time.sleep(0.1)
@@ -66,13 +66,12 @@ def test_a_signal_that_comes_twice_at_once_leaves_the_payload_its_time(site: Sit
 
 
 def test_a_second_signal_that_comes_later_ends_payloads_at_once(site: Site) -> None:
-    number, _ = started(site, 'trap "" TERM; while :; do sleep 60; done', "--kill-after", "30", "--grace", "30")
+    options = ("--kill-after", "60", "--grace", "60")
+    number, _ = started(site, "while :; do sleep 60; done", *options, trap="trap '' TERM")
     site.pilots[-1].send_signal(signal.SIGUSR1)
     time.sleep(2.2)
-    began = time.monotonic()
     site.pilots[-1].send_signal(signal.SIGTERM)
     assert site.pilots[-1].wait(20) == 138, site.log()
-    assert time.monotonic() - began < 15
     assert assert_reported_once(site, number, "failed")["errors"]["pilot_error_code"] == 1207
     site.assert_nothing_left()
 

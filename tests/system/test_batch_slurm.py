@@ -164,12 +164,15 @@ def test_the_warning_before_the_time_limit_ends_in_a_saved_and_reported_job(batc
 
 @pytest.mark.parametrize(
     "script",
-    ["echo words; exec sleep 90", "trap '' TERM; echo words; while :; do sleep 90; done"],
+    [
+        "echo words; touch ../began; exec sleep 90",
+        "trap '' TERM; echo words; touch ../began; while :; do sleep 90; done",
+    ],
     ids=["a payload that dies at once", "a payload that ignores SIGTERM"],
 )
 def test_a_cancelled_batch_job_is_reported_before_it_is_killed(batch: Batch, script: str) -> None:
     site = batch.site
-    job = site.shell(f"touch ../began; {script}")
+    job = site.shell(script)
     number = batch.submit(EXAMPLES[0], "--cpus-per-task=1", "--mem=600", "--time=3", **HASTY)
     site.wait_for(lambda: (site.workdir / "began").exists(), 30)
     batch.signal(number)
