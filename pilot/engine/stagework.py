@@ -36,6 +36,7 @@ from pilot.lib.files import file_url, local_path, safe_join, write_atomically
 from pilot.runtime.payload_command import downloaded_name
 from pilot.runtime.prefetch import is_prefetched
 from pilot.staging.plan import local_name, plan_stage_in, plan_stage_out
+from pilot.staging.sendout import send_out
 
 #: Files up to this size are archived even where there is no room for the others.
 _SMALL_BYTES = 128 * 1024
@@ -173,12 +174,13 @@ def _matching(output: OutputFile, directory: Path, looped: bool) -> list[Path]:
 def _send(means: Means, run: Run, files: list[OutputFile]) -> tuple[list[Outcome], Failure | None]:
     if not files:
         return [], None
+    site = means.site_for(run.definition)
     try:
-        transfers = plan_stage_out(run.definition, files, str(run.directory), means.site_for(run.definition))
+        transfers = plan_stage_out(run.definition, files, str(run.directory), site)
     except PilotError as error:
         return [], error.failure()
     free, clash = means.claims.claim(run.definition.job_id, transfers)
-    outcomes = means.transferer.carry_out(free, cancel=run.cancel)
+    outcomes = send_out(means.transferer, free, run.definition, site, cancel=run.cancel)
     return outcomes, _worse(clash, _first_failure(outcomes))
 
 

@@ -89,7 +89,7 @@ def write_atomically(path: str | Path, data: bytes | str, mode: int = 0o666, fsy
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         try:
-            _write_all(descriptor, memoryview(content))
+            write_all(descriptor, memoryview(content))
             if fsync:
                 os.fsync(descriptor)
         finally:
@@ -121,12 +121,13 @@ def copy_stream(
     while count := os.readv(source, (view,)):
         block = view[:count]
         hasher.update(block)
-        _write_all(target, block)
+        write_all(target, block)
         total += count
         on_bytes(count)
     return total
 
 
-def _write_all(descriptor: int, data: memoryview) -> None:
+def write_all(descriptor: int, data: memoryview) -> None:
+    """Write every byte. Raises `OSError`."""
     while data:
         data = data[os.write(descriptor, data) :]

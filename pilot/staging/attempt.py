@@ -109,6 +109,7 @@ class Attempter:
             resume=item.resume and tool.ability.resumes,
             overwrite=settings.overwrite,
             fsync=settings.fsync,
+            feed=item.feed,
         )
         return move, sums, hashing
 
@@ -137,6 +138,8 @@ class Attempter:
     def _finish(self, tool: CopyTool, item: Try, moved: Moved, sums: dict[str, str], watch: Watch) -> Tried:
         """Verify what arrived and give it its name, or remove it."""
         kind, judged = "", moved.fault is None
+        if item.feed is not None:
+            item.feed.leave()
         try:
             if judged:
                 moved = self._verifier.verify(tool, item, moved, sums, watch)

@@ -18,7 +18,7 @@ from pilot.staging.attempt import Attempter, Tried
 from pilot.staging.faults import ends_all, failure_of
 from pilot.staging.gate import HostGate
 from pilot.staging.groups import Lane, lanes_of
-from pilot.staging.merge import merge_targets
+from pilot.staging.merge import merge_targets, share_reads
 from pilot.staging.toolbox import Toolbox
 from pilot.staging.verify import Try
 from pilot.staging.work import Work
@@ -73,6 +73,7 @@ class Course:
     def run(self) -> list[Outcome]:
         """The loop of the calling thread: start what is due, hear what came of it, until all is settled."""
         self.admit()
+        share_reads(self.works)
         with self.outer.calling(self.stop):
             while self.waiting or self.held or self.running:
                 lanes = self.due_lanes()

@@ -34,7 +34,9 @@ class Lane:
         for key, work in self.works.items():
             source = work.next_source(settings.max_attempts)
             if source is not None:
-                tries.append(Try(work.transfer, source, work.target, settings.checksums, key, bool(work.attempts)))
+                made = Try(work.transfer, source, work.target, settings.checksums, key, bool(work.attempts))
+                made.feed = work.feed
+                tries.append(made)
         return tries
 
 
@@ -49,7 +51,7 @@ def lanes_of(
     """
     groups: dict[tuple[str, str, str, int], list[Work]] = {}
     for work, tool, source in named:
-        single = work.index + 1 if work.alone else 0
+        single = id(work) if work.alone or work.feed else 0
         groups.setdefault((tool, host_of(source), host_of(work.target.url), single), []).append(work)
     lanes: list[Lane] = []
     held: list[Work] = []

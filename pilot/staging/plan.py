@@ -4,43 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pilot.core.errors import FileExists, NoStorage
+import msgspec
+
+from pilot.core.errors import FileExists, NoReplicas, NoStorage
 from pilot.core.job import InputFile, JobDefinition, OutputFile
 from pilot.core.storage import StagingSite, Storage
 from pilot.core.transfer import Direction, Endpoint, Transfer
 from pilot.lib.checksum import parse_checksum
 from pilot.lib.files import check_name, file_url, safe_join
 from pilot.staging.paths import deterministic_path, url_under
+from pilot.staging.replicas import Resolved, order_replicas
 
 #: The rule of paths by which outputs of events lie under one scope (protocol.md 4.1).
 _CONVENTION, _TRANSIENT = 1000, "transient"
 
 
-def plan_stage_in(definition: JobDefinition, workdir: str, site: StagingSite) -> tuple[Transfer, ...]:
+def plan_stage_in(
+    definition: JobDefinition, workdir: str, site: StagingSite, found: Mapping[str, Resolved] | None = None
+) -> tuple[Transfer, ...]:
     """The transfers that bring a job's inputs into its directory, one for each LFN.
 
-    A source is the file's own `path` if it is known, else the site's input directory, else its storage.
+    A source is the file's own `path` if it is known, else the site's input directory, else its replicas, else its
+    storage. `found` holds what a catalogue told, by `scope:lfn`; what the job says of size and checksum goes first.
     Raises `BadOutputFileName`, `LfnTooLong`, `GetAdMismatch`, `UnknownChecksumType` for what the job says of a file,
     and `NoStorage` when nothing tells where it is.
     """
     tools = site.tools_for("pr", "read_lan")
     first = {item.lfn: item for item in reversed(definition.inputs)}
     items = dict.fromkeys(item.lfn for item in definition.inputs)
-    return tuple(_stage_in(first[lfn], workdir, site, tools) for lfn in items)
+    return tuple(_stage_in(first[lfn], workdir, site, tools, found or {}) for lfn in items)
 
 
-def _stage_in(item: InputFile, workdir: str, site: StagingSite, tools: Sequence[str]) -> Transfer:
+def _stage_in(
+    item: InputFile, workdir: str, site: StagingSite, tools: Sequence[str], found: Mapping[str, Resolved]
+) -> Transfer:
     name = local_name(item)
+    told = found.get(f"{item.scope}:{item.lfn}", Resolved())
     return Transfer(
         lfn=item.lfn,
-        sources=_sources(item, name, site),
+        sources=_sources(item, name, site, told),
         targets=(Endpoint(file_url(safe_join(workdir, name))),),
         direction=Direction.IN,
         scope=item.scope,
         guid=item.guid,
         dataset=item.dataset,
-        size=item.size,
-        checksums=parse_checksum(item.checksum),
+        size=item.size if item.size is not None else told.size,
+        checksums=parse_checksum(item.checksum) or told.checksums,
         activity="pr",
         copytool=" ".join(tools),
     )
@@ -54,13 +63,18 @@ def local_name(item: InputFile) -> str:
     return check_name(rest if scheme == "zip" else rest.rstrip("/").rpartition("/")[2])
 
 
-def _sources(item: InputFile, name: str, site: StagingSite) -> tuple[Endpoint, ...]:
+def _sources(item: InputFile, name: str, site: StagingSite, told: Resolved | None = None) -> tuple[Endpoint, ...]:
     if item.path:
         return (Endpoint(item.path if "://" in item.path else file_url(item.path), rse=item.rse),)
     if "://" in item.lfn and not item.lfn.startswith("zip://"):
         return (Endpoint(item.lfn, rse=item.rse),)
     if site.input_dir:
         return (Endpoint(file_url(safe_join(site.input_dir, name)), rse=item.rse),)
+    if told and told.replicas:
+        places = order_replicas(told.replicas, site)
+        if not places:
+            raise NoReplicas(f"{item.lfn}: none of {len(told.replicas)} replicas may be used here")
+        return places
     known = [item.rse] if item.rse else list(site.storages_for("read_lan", "pr"))
     buckets = [s for s in site.storages if item.storage_id is not None and s.bucket == str(item.storage_id)]
     storages = buckets or [storage for rse in known if (storage := site.storage(rse))]
@@ -122,6 +136,33 @@ def _stage_out(
         activity="pl" if log else "pw",
         copytool=" ".join(tools),
     )
+
+
+def plan_alternative(
+    transfers: Sequence[Transfer], definition: JobDefinition, site: StagingSite, failed_rse: str
+) -> tuple[Transfer, ...]:
+    """The same files to the next storage of the queue's ring; nothing where that is not allowed or there is no other.
+
+    Allowed is what the queue says (`allow_altstageout`), else the job (`altStageOut`). The job's nucleus is never a
+    second choice. The whole remaining set moves together, as its files belong together.
+    """
+    allowed = site.allow_alternative
+    if allowed is None:
+        allowed = str(definition.raw.get("altStageOut", "")).lower() in ("on", "true", "1")
+    ring = [name for name in site.storages_for("write_lan", "w", "pw") if name != definition.raw.get("nucleus")]
+    if not allowed or not transfers or failed_rse not in (*ring, ""):
+        return ()
+    start = ring.index(failed_rse) + 1 if failed_rse in ring else 0
+    for name in (*ring[start:], *ring[: max(0, start - 1)]):
+        storage = site.storage(name)
+        made = [
+            msgspec.structs.replace(transfer, targets=places[:1])
+            for transfer in transfers
+            if storage and (places := endpoints(storage, transfer.scope, transfer.lfn, "write_lan", "write_wan"))
+        ]
+        if len(made) == len(transfers):
+            return tuple(made)
+    return ()
 
 
 def _target(item: OutputFile, log: bool, site: StagingSite) -> Endpoint:

@@ -12,6 +12,7 @@ import msgspec
 from pilot.core.transfer import Direction, Endpoint, Transfer
 from pilot.lib.checksum import parse_checksum
 from pilot.lib.files import local_path
+from pilot.staging.sitemap import OutputClass, output_places
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z]\w+)\}|([A-Za-z]\w+))")
 #: `# src 1 SITE` above a source, `# dst 1 SITE` above a destination.
@@ -49,6 +50,8 @@ class TransferEntry(msgspec.Struct, frozen=True, tag="transfer", tag_field="type
     """A file to move. `src_urls` and `dest_urls` are Pegasus's: the destinations are alternatives, the best is taken.
 
     `sources` and `targets` are ours: every target gets the file. `checksum` is in any form that catalogues hold.
+    Instead of `targets`, an output may tell its `output_class` (`pure`, `intermediate`), whether it is to be kept
+    (`transfer`), and its places at the `staging` and the `output` site.
     """
 
     lfn: str = ""
@@ -66,6 +69,10 @@ class TransferEntry(msgspec.Struct, frozen=True, tag="transfer", tag_field="type
     size: int | None = None
     checksum: str | tuple[str, ...] = ()
     copytool: str = ""
+    output_class: OutputClass | None = None
+    transfer: bool = True
+    staging: Place | str | None = None
+    output: Place | str | None = None
 
 
 class MkdirEntry(msgspec.Struct, frozen=True, tag="mkdir", tag_field="type"):
@@ -141,7 +148,7 @@ class _Reader:
     def transfer(self, entry: TransferEntry, number: int) -> Transfer:
         sources = [self.place(p) for p in (*entry.src_urls, *entry.sources)]
         best = max(entry.dest_urls, key=lambda p: _priority(p), default=None)
-        targets = [self.place(p) for p in ((best,) if best else entry.targets)]
+        targets = [self.place(p) for p in ((best,) if best else entry.targets)] or self.classed(entry, number)
         if not sources or not targets:
             raise BadRequest(f"transfer {number + 1} ({entry.lfn or 'no lfn'}) has no source or no destination")
         manner = targets[0][1]
@@ -163,6 +170,15 @@ class _Reader:
             read_back=entry.verify_checksum_remote,
             copytool=copytool,
         )
+
+    def classed(self, entry: TransferEntry, number: int) -> list[tuple[Endpoint, str]]:
+        """The targets that an output's class asks for."""
+        if entry.output_class is None:
+            return []
+        if entry.staging is None or entry.output is None:
+            raise BadRequest(f"transfer {number + 1} ({entry.lfn}): an output_class needs both staging and output")
+        staging, output = self.place(entry.staging)[0], self.place(entry.output)[0]
+        return [(place, "") for place in output_places(entry.output_class, entry.transfer, staging, output)]
 
     def place(self, place: Place | str) -> tuple[Endpoint, str]:
         """The end as it is used, and the manner that its scheme asks for."""

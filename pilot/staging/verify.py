@@ -9,13 +9,14 @@ import time
 from pilot.core.transfer import Endpoint, Transfer
 from pilot.lib.checksum import checksum_of
 from pilot.lib.files import discard, local_path
+from pilot.lib.sharedread import Feed
 from pilot.plugins.copytools.base import CopyTool, Fault, Found, Move, Moved, ToolError, Watch
 
 
 class Try:
     """One file of a group: where it comes from and goes to now. `key` is the caller's."""
 
-    __slots__ = ("final", "key", "kinds", "local_source", "part", "resume", "source", "target", "transfer")
+    __slots__ = ("feed", "final", "key", "kinds", "local_source", "part", "resume", "source", "target", "transfer")
 
     def __init__(
         self,
@@ -27,6 +28,7 @@ class Try:
         resume: bool = False,
     ) -> None:
         self.key = key
+        self.feed: Feed | None = None
         self.resume = resume
         self.transfer = transfer
         self.source = source

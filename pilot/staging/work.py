@@ -7,6 +7,7 @@ import random
 from pilot.core.errors import Failure
 from pilot.core.staging import StagingSettings
 from pilot.core.transfer import Attempt, Endpoint, Outcome, Transfer
+from pilot.lib.sharedread import Feed
 
 
 class _Source:
@@ -23,7 +24,7 @@ class _Source:
 class Work:
     """A transfer to one of its targets. Touched by the coordinating thread alone."""
 
-    __slots__ = ("alone", "attempts", "due", "index", "outcome", "sources", "target", "transfer")
+    __slots__ = ("alone", "attempts", "due", "feed", "index", "outcome", "sources", "target", "transfer")
 
     def __init__(self, index: int, transfer: Transfer, target: Endpoint) -> None:
         self.index = index
@@ -36,6 +37,7 @@ class Work:
         self.attempts: list[Attempt] = []
         self.outcome: Outcome | None = None
         self.alone = False
+        self.feed: Feed | None = None
         self.due = 0.0
 
     def next_source(self, max_attempts: int) -> Endpoint | None:

@@ -260,3 +260,26 @@ def test_a_link_is_removed_and_not_what_it_points_to(tmp_path: Path) -> None:
     assert pilot("cleanup", "-r", str(tmp_path / "link") + "/", cwd=tmp_path).returncode == 0
     assert (tmp_path / "data" / "f").exists()
     assert not (tmp_path / "link").is_symlink()
+
+
+def test_the_four_classes_of_outputs_go_where_they_belong(tmp_path: Path) -> None:
+    (tmp_path / "o").write_bytes(b"data")
+    entries = []
+    for kind in ("pure", "intermediate"):
+        for keep in (True, False):
+            name = f"{kind}-{keep}"
+            entries.append(
+                {
+                    "type": "transfer",
+                    "lfn": name,
+                    "sources": [str(tmp_path / "o")],
+                    "output_class": kind,
+                    "transfer": keep,
+                    "staging": f"{tmp_path}/staging/{name}",
+                    "output": f"{tmp_path}/output/{name}",
+                }
+            )
+    done = pilot("transfer", listed(tmp_path, entries), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(tmp_path / "staging")) == ["intermediate-False", "intermediate-True", "pure-False"]
+    assert sorted(os.listdir(tmp_path / "output")) == ["intermediate-True", "pure-True"]

@@ -6,7 +6,7 @@ import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 
@@ -76,7 +76,8 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `site` is the label of the site at the remote end: credentials may be its own. `size` and `checksums` are what the
     file must have, as far as known. `kinds` are the checksums that are wanted
-    of it. `resume` says that a local target may hold the beginning of the file.
+    of it. `resume` says that a local target may hold the beginning of the file. Tools that read the source themselves
+    take it from `feed` (a `pilot.lib.sharedread.Feed`) where there is one: other targets are fed from the same read.
     """
 
     source: str
@@ -95,6 +96,7 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True):
     resume: bool = False
     overwrite: bool = True
     fsync: bool = False
+    feed: Any = None
 
 
 class Moved(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pilot.lib.bigcopy import copy_large
 from pilot.lib.checksum import Hasher
-from pilot.lib.files import BLOCK, copy_stream
+from pilot.lib.files import BLOCK, copy_stream, write_all
 from pilot.plugins.copytools.base import Ability, Fault, Move, Moved, ToolError, Watch, source_fault, target_fault
 from pilot.plugins.copytools.local import LocalTool
 
@@ -60,7 +60,9 @@ def _copy_to(source: int, found: os.stat_result, move: Move, watch: Watch, buffe
     try:
         target = os.open(move.target, _WRITE, found.st_mode & 0o777 | 0o200)
         try:
-            if found.st_size < _LARGE:
+            if move.feed is not None:
+                size = _copy_fed(source, target, move, hasher, watch, buffer)
+            elif found.st_size < _LARGE:
                 size = copy_stream(source, target, hasher, watch.moved, buffer)
             else:
                 size = copy_large(source, target, hasher, watch.moved)
@@ -71,3 +73,16 @@ def _copy_to(source: int, found: os.stat_result, move: Move, watch: Watch, buffe
     except OSError as error:
         raise target_fault(error, move.target) from error
     return Moved(size=size, checksums=hasher.values(), checksum_seconds=hasher.seconds)
+
+
+def _copy_fed(source: int, target: int, move: Move, hasher: Hasher, watch: Watch, buffer: bytearray) -> int:
+    """Copy what another target of the same file may have read already."""
+    view = memoryview(buffer)
+    at = 0
+    while count := move.feed.read(source, view, at):
+        block = view[:count]
+        hasher.update(block)
+        write_all(target, block)
+        at += count
+        watch.moved(count)
+    return at

@@ -90,7 +90,7 @@ class Gs:
         source, size = open_source(move)
         try:
             headers = self._headers(move.site) | ({} if move.overwrite else {"x-goog-if-generation-match": "0"})
-            sender = Sender(source, 0, size, (*move.kinds, "md5"), watch, buffer)
+            sender = Sender(source, 0, size, (*move.kinds, "md5"), watch, buffer, move.feed)
             answer = self._files.put(self._address(move.target), sender, watch, headers)
         finally:
             os.close(source)

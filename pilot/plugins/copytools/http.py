@@ -45,7 +45,7 @@ class Http:
     def _put(self, move: Move, watch: Watch, buffer: bytearray) -> Moved:
         source, size = open_source(move)
         try:
-            sender = Sender(source, 0, size, move.kinds, watch, buffer)
+            sender = Sender(source, 0, size, move.kinds, watch, buffer, move.feed)
             answer = self._send(move, sender, watch)
             if answer.status in (404, 409) and self._make_parents(move.target, watch.cancel):
                 answer = self._send(move, sender, watch)

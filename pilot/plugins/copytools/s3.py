@@ -85,7 +85,7 @@ class S3:
         try:
             if size > self._one_piece:
                 return send_parts(self._files, client, self._sign, place, source, size, move, watch, self._part)
-            sender = Sender(source, 0, size, (*move.kinds, "md5"), watch, buffer)
+            sender = Sender(source, 0, size, (*move.kinds, "md5"), watch, buffer, move.feed)
             answer = self._files.put(self._sign(client, "put_object", place), sender, watch, overwrite=move.overwrite)
         finally:
             os.close(source)

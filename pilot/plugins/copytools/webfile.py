@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pilot.lib.checksum import Hasher, checksum_of
 from pilot.lib.httpanswer import Answer, ProtocolError
 from pilot.lib.httppool import Connection
+from pilot.lib.sharedread import Feed
 from pilot.plugins.copytools.base import Fault, Move, Moved, ToolError, Watch, source_fault, target_fault
 from pilot.plugins.copytools.web import Web
 from pilot.plugins.copytools.webwords import connection_fault, status_fault
@@ -121,7 +122,14 @@ class Sender:
     """
 
     def __init__(
-        self, source: int, start: int, size: int, kinds: tuple[str, ...], watch: Watch, buffer: bytearray
+        self,
+        source: int,
+        start: int,
+        size: int,
+        kinds: tuple[str, ...],
+        watch: Watch,
+        buffer: bytearray,
+        feed: Feed | None = None,
     ) -> None:
         self.size = size
         self.hasher: Hasher | None = None
@@ -130,13 +138,18 @@ class Sender:
         self._kinds = kinds
         self._watch = watch
         self._buffer = buffer
+        self._feed = feed
 
     def __call__(self, connection: Connection) -> None:
         self.hasher = Hasher(self._kinds)
         view = memoryview(self._buffer)
         at, end = self._start, self._start + self.size
         while at < end:
-            count = os.preadv(self._source, (view[: min(end - at, len(view))],), at)
+            space = view[: min(end - at, len(view))]
+            if self._feed is not None:
+                count = self._feed.read(self._source, space, at)
+            else:
+                count = os.preadv(self._source, (space,), at)
             if not count:
                 raise ToolError(Fault.CUT, "the file got shorter while it was sent")
             block = view[:count]
