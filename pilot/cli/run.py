@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -87,12 +88,14 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     from pilot.cli.queue import queue_of
     from pilot.core.errors import NoLocalSpace
     from pilot.core.staging import StagingSettings
+    from pilot.db.away import AwayStore
     from pilot.db.store import Store
     from pilot.engine.agent import Agent
     from pilot.engine.bounds import parse_limits
     from pilot.engine.boxes import Boxes
     from pilot.engine.means import Means, Place
     from pilot.engine.monitor import Monitor
+    from pilot.lib import filesystem
     from pilot.lib.cgroup_ground import Ground
     from pilot.lib.gpu import Gpus
     from pilot.lib.loop import Loop
@@ -113,7 +116,12 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         limits = parse_limits(settings.limits)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    store = Store(settings.db or workdir / "pilot.db", redactor.clean)
+    db = Path(settings.db or workdir / "pilot.db")
+    if filesystem.is_shared(db.absolute().parent):
+        scratch = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
+        store: Store = AwayStore(db, scratch, redactor.clean)
+    else:
+        store = Store(db, redactor.clean)
     loop = Loop()
     agent: Agent
     monitor = Monitor(
