@@ -71,7 +71,7 @@ OPTIONS: tuple[Old, ...] = (
     Old(("--es-executor-type",), note="event jobs choose their executor by themselves"),
     Old(("--pod",), "--pod", flag=True, means=_ON),
     Old(("-t", "--noproxyverification"), "--proxy-check", flag=True, means={"": "false"}),
-    Old(("-u", "--verifypayloadproxy"), note="payloads get no proxy of the pilot, so none is checked"),
+    Old(("-u", "--verifypayloadproxy"), flag=True, note="payloads get no proxy of the pilot, so none is checked"),
     Old(("-y", "--notokenrenewal"), "--token-renewal", flag=True, means={"": "false"}),
     Old(("--cacert",), "--cacert"),
     Old(("--capath",), "--capath"),
@@ -83,7 +83,7 @@ OPTIONS: tuple[Old, ...] = (
     Old(("--subscribe-to-msgsvc",), flag=True, note="jobs are asked for; no message broker is listened to"),
     Old(("--use-https",), note="the URL's scheme decides"),
     Old(("-g", "--baseurls"), "--base-urls"),
-    Old(("--use-realtime-logging",), flag=True, note="`pilot tail` and the event stream show logs while they grow"),
+    Old(("--use-realtime-logging",), flag=True, note="`pilot tail --follow` shows logs while they grow"),
     Old(("--realtime-logging-server",), note="see --use-realtime-logging"),
     Old(("--realtime-logname",), note="see --use-realtime-logging"),
     Old(("--use-rucio-traces",), "--rucio-traces", means=_yes_no("true", "false")),
@@ -110,6 +110,8 @@ def translate(argv: Sequence[str], known: Sequence[str]) -> tuple[list[str], lis
             words.append(word)
             continue
         if not old.flag and not equals and not value:
+            if not rest and old.becomes in known:
+                return [*words, old.becomes], notes  # the command line says that its value is missing
             value = rest.pop(0) if rest else ""
         if old.flag and equals:
             words.append(word)

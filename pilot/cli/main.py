@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
+import os
 import sys
 
 import click
 
 from pilot import __version__
 from pilot.core.errors import PilotError
-from pilot.core.exitcodes import exit_code_of
+from pilot.core.exitcodes import ExitCode, exit_code_of
 
 #: name -> (module with a click command called `command`, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -28,6 +30,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "benchmark": ("pilot.cli.benchmark", "how fast this node's cores are"),
     "config": ("pilot.cli.config", "settings and their origins, single values, checks of files"),
     "tail": ("pilot.cli.tail", "the end of the log that a job is writing to"),
+}
+
+#: What is wrong with the place a person chose, and no fault of the program: its name is told, and no stack.
+_OF_PLACE = {
+    errno.EACCES: ExitCode.MKDIR,
+    errno.EPERM: ExitCode.MKDIR,
+    errno.EROFS: ExitCode.MKDIR,
+    errno.EEXIST: ExitCode.MKDIR,
+    errno.ENOTDIR: ExitCode.MKDIR,
+    errno.ENOSPC: ExitCode.NO_SPACE,
+    errno.EDQUOT: ExitCode.NO_SPACE,
 }
 
 
@@ -69,6 +82,9 @@ def main(argv: list[str] | None = None) -> None:
         code = cli.main(args=argv, prog_name="pilot", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(ExitCode.USAGE)
     except click.ClickException as error:
         click.echo(f"pilot: {_one_line(error)}", err=True)
         sys.exit(error.exit_code)
@@ -77,6 +93,12 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(exit_code_of(error.code))
     except BrokenPipeError:
         sys.exit(141)
+    except OSError as error:
+        code = _OF_PLACE.get(error.errno or 0)
+        if code is None or error.filename is None:
+            raise
+        click.echo(f"pilot: {os.fsdecode(error.filename)}: {error.strerror}", err=True)
+        sys.exit(code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from pilot.core.errors import FileHandlingFailure
 from pilot.insight.read import Reader
 
 
@@ -32,7 +33,10 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @contextlib.contextmanager
 def reading(db: Path) -> Iterator[Reader]:
     """The PilotDB that `--db` names, open for reading."""
-    reader = Reader(db / "pilot.db" if db.is_dir() else db)
+    try:
+        reader = Reader(db / "pilot.db" if db.is_dir() else db)
+    except FileHandlingFailure as error:
+        raise click.UsageError(error.detail or str(error)) from error
     try:
         yield reader
     finally:

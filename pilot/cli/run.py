@@ -23,6 +23,7 @@ from pilot.cli.containers import container_rules
 from pilot.cli.harvester import as_worker
 from pilot.cli.named_environment import with_setup
 from pilot.cli.staging import make_transferer, tool_settings
+from pilot.core.errors import PilotError
 from pilot.core.exitcodes import ExitCode
 from pilot.core.settings import Settings
 from pilot.core.update import Node
@@ -180,7 +181,10 @@ def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
 
     kind: Any = SOURCES.load(settings.source)
     if settings.source == "local":
-        found: Source = kind(files)
+        try:
+            found: Source = kind(files)
+        except PilotError as error:
+            raise click.UsageError(error.detail or str(error)) from error
     elif settings.source == "harvester":
         panda: Any = SOURCES.load("panda")
         found = harvester.make_source(settings, node, lambda: panda(_panda_settings(settings, node)))

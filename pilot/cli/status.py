@@ -23,7 +23,10 @@ def command(db: Path, as_json: bool) -> None:
         print_json({"pilots": pilots, "jobs": jobs})
         return
     alive = [p for p in pilots if p["ended"] is None]
-    click.echo(f"{len(pilots)} pilots have worked here, {len(alive)} without a noted end; {len(jobs)} jobs")
+    click.echo(
+        f"{_many(len(pilots), 'pilot')} worked here, {len(alive)} of them not known to have ended; "
+        f"{_many(len(jobs), 'job')}"
+    )
     if jobs:
         rows = [
             (
@@ -40,6 +43,10 @@ def command(db: Path, as_json: bool) -> None:
         ]
         head = ("PandaID", "try", "state", "error", "exit", "acquired", "took", "what")
         click.echo(table(head, rows, right=("PandaID", "try", "error", "exit", "took")))
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:

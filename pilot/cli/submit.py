@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
+from pilot.core.exitcodes import ExitCode
+
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Unreached(click.ClickException):
+    """Nobody answers at the URL."""
+
+    exit_code = ExitCode.SERVER_COMMUNICATION
 
 
 @click.command(name="submit")
@@ -84,7 +92,7 @@ def _sent(
         said = _said(error.read(), error.code)
         raise _wrong(said) if error.code == 400 else click.ClickException(said) from error
     except (URLError, ValueError, KeyError, OSError) as error:
-        raise click.ClickException(f"no job server at {url}: {getattr(error, 'reason', error)}") from error
+        raise _Unreached(f"no job server at {url}: {getattr(error, 'reason', error)}") from error
 
 
 def _tls(url: str, cacert: Path | None, cert: Path | None) -> ssl.SSLContext | None:

@@ -10,7 +10,16 @@ from pathlib import Path
 
 #: The pilot's own files: their changes say nothing of the payload.
 _OWN = frozenset(
-    {"pilot.log", "heartbeat.json", "memory_monitor_output.txt", "memory_monitor_summary.json", "job.json", "replay.sh"}
+    {
+        "pilot.log",
+        "heartbeat.json",
+        "memory_monitor_output.txt",
+        "memory_monitor_summary.json",
+        "job.json",
+        "replay.sh",
+        "OutputFiles.xml",
+        "PoolFileCatalog.xml",
+    }
 )
 _STREAMS = ("payload.stdout", "payload.stderr")
 _CANDIDATES, _PROBE_BYTES, _DEPTH = 16, 1024, 4

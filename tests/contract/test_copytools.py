@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from pilot.plugins.copytools.registry import TOOLS, by_scheme, registry
-from tests.copytools.places import Place, place_for, recipe_exists
+from tests.copytools.places import Place, place_for
 from tests.copytools.suite import *  # noqa: F403
 
 #: A tool that sees nothing of what it makes can promise nothing of it.
@@ -21,10 +21,6 @@ def name(request: pytest.FixtureRequest) -> str:
 def base(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with place_for(name, tmp_path_factory.mktemp(name)) as found:
         yield found
-
-
-def test_every_tool_has_a_recipe() -> None:
-    assert [name for name in SEEING if not recipe_exists(name)] == []
 
 
 def test_a_scheme_has_one_first_choice() -> None:

@@ -1,13 +1,20 @@
-"""Recipes of the contract suite: for each copy tool a place that it can reach, in the module of the tool's name."""
+"""Recipes of the contract suite: for each copy tool a place that it can reach, in the module of the tool's name.
+
+A tool without one is taken to reach the files of this machine, as `myscheme:///path`.
+"""
 
 from __future__ import annotations
 
 import importlib
-from contextlib import AbstractContextManager
+import importlib.util
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from pilot.core.staging import ToolSettings
+from pilot.plugins.copytools.registry import abilities
+from tests.copytools.places.copy import Directory
 
 
 class Place(Protocol):
@@ -22,10 +29,14 @@ class Place(Protocol):
 
 
 def place_for(tool: str, root: Path) -> AbstractContextManager[Place]:
-    """The place of a tool's recipe, with its files below `root`."""
+    """The place of a tool's recipe, with its files below `root`; without one, paths are those of this machine."""
+    if importlib.util.find_spec(f"tests.copytools.places.{tool}") is None:
+        return _local(tool, root)
     found: AbstractContextManager[Place] = importlib.import_module(f"tests.copytools.places.{tool}").place(root)
     return found
 
 
-def recipe_exists(tool: str) -> bool:
-    return importlib.util.find_spec(f"tests.copytools.places.{tool}") is not None
+@contextmanager
+def _local(tool: str, root: Path) -> Iterator[Place]:
+    schemes = sorted(abilities()[tool])
+    yield Directory(root, "" if {"file", "*"} & {*schemes} or not schemes else f"{schemes[0]}://{root}")

@@ -1,0 +1,71 @@
+"""A wrong command line, file or place is told in one line, with the exit code that says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pilot.cli import main as command_line
+from pilot.cli.compat import OPTIONS, translate
+from pilot.lib.activelog import active_log
+
+
+def _end(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        command_line.main([str(word) for word in argv])
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{bad", "[1, 2]", None, b"\xff\xfe"])
+def test_a_job_file_that_cannot_be_read_is_a_wrong_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | bytes | None
+) -> None:
+    file = tmp_path / "jobs.json"
+    if text is not None:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    code, said = _end(capsys, "run", "--source", "local", file, "--workdir", tmp_path / "w", "--cgroups", "false")
+    assert code == 2
+    assert said.count("\n") == 1 and str(file) in said
+
+
+def test_a_pilotdb_that_is_not_there_is_a_wrong_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = _end(capsys, "status", "--db", tmp_path)
+    assert code == 2 and said.startswith(f"pilot: there is no PilotDB {tmp_path}/pilot.db")
+
+
+def test_without_a_command_the_help_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = _end(capsys)
+    assert code == 2 and said.startswith("Usage: pilot") and "\n  demo" in said
+
+
+def test_a_demo_in_a_place_that_is_no_directory_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    code, said = _end(capsys, "demo", "--workdir", tmp_path / "file")
+    assert code == 66 and said.startswith(f"pilot: {tmp_path}/file/inputs: ") and said.count("\n") == 1
+
+
+def test_submitting_to_nobody_is_a_server_that_cannot_be_reached(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "jobs.json").write_text(json.dumps({"transformation": "/bin/true"}))
+    code, said = _end(capsys, "submit", tmp_path / "jobs.json", "--url", "http://127.0.0.1:1")
+    assert code == 79 and "no job server at http://127.0.0.1:1" in said
+
+
+def test_a_wrappers_flag_takes_no_word_from_the_next_option() -> None:
+    assert translate(["-u", "-q", "Q"], ["--queue"])[0] == ["--queue", "Q"]
+
+
+def test_an_option_at_the_end_without_its_value_is_left_to_be_refused() -> None:
+    assert translate(["-q"], [old.becomes for old in OPTIONS])[0] == ["--queue"]
+
+
+def test_what_the_pilot_writes_of_outputs_is_nobodys_log(tmp_path: Path) -> None:
+    (tmp_path / "payload.stderr").write_text("boom\n")
+    (tmp_path / "OutputFiles.xml").write_text("<outfiles/>\n")
+    (tmp_path / "PoolFileCatalog.xml").write_text("<POOLFILECATALOG/>\n")
+    assert active_log(tmp_path) == tmp_path / "payload.stderr"
