@@ -62,9 +62,9 @@ def test_a_wrong_file_is_one_line_and_exit_code_2(server: RunningServer, text: s
     assert ended.stderr.count("\n") == 1
 
 
-def test_a_server_that_is_not_there_is_exit_code_1() -> None:
+def test_a_server_that_is_not_there_is_exit_code_79() -> None:
     ended = submit("http://127.0.0.1:9", json.dumps(JOB))
-    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert (ended.returncode, ended.stderr.count("\n")) == (79, 1)
     assert "127.0.0.1:9" in ended.stderr
 
 
