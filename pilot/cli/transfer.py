@@ -62,8 +62,8 @@ def command(file: Path | None, named: Path | None, **options: Any) -> int:
     """Move the files of a list.
 
     FILE (or standard input) is a list in the JSON of Pegasus transfers, its old text form, or with the keys `type`
-    (transfer), `sources`, `targets`, `size` and `checksum`. Exit code 0: all is done, 1: nothing, 2: some, or a list that
-    cannot be read.
+    (transfer), `sources`, `targets`, `size` and `checksum`. Exit code 0: all is done, 1: nothing, 2: some, or a list
+    that cannot be read.
     """
     request = _read(named or file, options["symlink"], options["copytool"])
     if options["explain"] or options["dry_run"]:
