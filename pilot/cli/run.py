@@ -137,7 +137,9 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         loop=loop,
         source=_source(settings, here.node, files),
         slots=slots,
-        transferer=make_transferer(StagingSettings(), tool_settings(os.environ, proxy=settings.proxy)),
+        transferer=make_transferer(
+            StagingSettings(), tool_settings(os.environ, proxy=settings.proxy), _mark_of(workdir)
+        ),
         queue_for=with_setup(queue.queue_for, settings.payload_setup, os.environ),
         site_for=harvester.sites(settings, queue.site_for),
         time_floor_s=queue.time_floor_s,
@@ -256,6 +258,13 @@ def _only_pilot_in(workdir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def _mark_of(workdir: Path) -> str:
+    """Marks half-written files: the same for every pilot in a directory, so that the next one writes over them."""
+    import hashlib
+
+    return hashlib.blake2b(f"{socket.gethostname()}:{workdir}".encode(errors="replace"), digest_size=6).hexdigest()
 
 
 def _write_braindump(settings: Settings, workdir: Path, pilot: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.bench import shell_job
+from tests.bench import patience, shell_job
 from tests.copytools.webserver import serving
 from tests.pilots import Site, assert_reported_once
 
@@ -130,6 +130,19 @@ def test_a_pilot_killed_in_each_phase_is_followed_by_one_that_finishes(
     site.assert_nothing_left()
     runs = site.job(number)["facts"]["runs"]
     assert runs == (2 if phase == "running" else 1), "a payload that has ended is not run again"
+
+
+def test_a_half_written_output_of_a_dead_pilot_is_written_over(site: Site) -> None:
+    number = site.shell("head -c 200M /dev/zero > big.bin", outputs=("big.bin",))
+    pilot = site.start("--jobs", "1")
+    assert patience(lambda: any(site.outputs.glob(".*.part")) or pilot.poll() is not None, 20.0)
+    pilot.kill()
+    pilot.wait()
+    assert not (site.outputs / "big.bin").exists() and any(site.outputs.glob(".*.part"))
+    assert site.run("--jobs", "1") == 0, site.log()
+    assert_reported_once(site, number, "finished")
+    assert (site.outputs / "big.bin").stat().st_size == 200 << 20
+    assert not list(site.outputs.glob(".*"))
 
 
 def test_jobs_that_still_wait_for_room_are_run_by_the_next_pilot(site: Site) -> None:
