@@ -18,6 +18,7 @@ from unittest.mock import patch
 from pilot.cli import run as command
 from pilot.core.settings import Settings
 from pilot.core.update import JobUpdate
+from pilot.db import away  # noqa: F401 - derives from the real store: to be there before that is replaced here
 from pilot.db.fake import ChaosStore
 from pilot.engine.agent import Agent
 from pilot.engine.means import Means
