@@ -253,7 +253,7 @@ class Agent:
             self.means.loop.after(_DISK_WAIT_S, lambda: self._take_in_again(raw, asked))
             return
         if run is None:
-            _log.warning("job %s was offered again: it is known here already", definition.key)
+            _log.info("job %s was offered again: it is known here already", definition.key)
             return
         self._taken += 1
         run.secrets = secrets.user

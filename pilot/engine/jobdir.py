@@ -30,6 +30,12 @@ def make(directory: Path, definition: JobDefinition) -> Failure | None:
     return None
 
 
+def add_to_list(workdir: Path, job_id: int) -> None:
+    """Note the job in `pandaIDs.out`, a number a line, which wrappers read (protocol.md 7.2)."""
+    with contextlib.suppress(OSError), (workdir / "pandaIDs.out").open("a") as file:
+        file.write(f"{job_id}\n")
+
+
 def clean_up(directory: Path, keep: str) -> None:
     """Leave everything (`none` is cleaned), the records (`records`) or nothing (`all`). Never raises."""
     if keep == "all":

@@ -115,6 +115,7 @@ class Run:
     stdout: str = ""
     variables: dict[str, str] = field(default_factory=dict)
     parked: bool = False
+    sources: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, Any] = field(default_factory=dict)
 
     @property

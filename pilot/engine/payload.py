@@ -81,7 +81,7 @@ def start(means: Means, run: Run) -> None:
         if run.secrets:
             write_atomically(run.directory / SECRETS, msgspec.json.encode(run.secrets), mode=0o600)
         _make_executable(run.directory, run.definition.transformation)
-        script = records.replay_script(run.definition, command.argv, env)
+        script = records.replay_script(run.definition, command.argv, env, run.sources)
         (run.directory / "replay.sh").write_text(script)
         (run.directory / "replay.sh").chmod(0o755)
         with _opened(run.directory / "payload.stdout") as out, _opened(run.directory / "payload.stderr") as err:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import json
+import os
 import shlex
 import time
 import uuid
@@ -15,6 +16,7 @@ from typing import Any
 from pilot.core.errors import BadOutputFileName
 from pilot.core.job import JobDefinition
 from pilot.core.update import StoredFile
+from pilot.lib.files import local_path
 
 #: What stays of a job's directory when only the records are kept.
 RECORDS = frozenset(
@@ -127,16 +129,31 @@ def payload_error_of(
     return None
 
 
-def replay_script(definition: JobDefinition, argv: Iterable[str], env: Mapping[str, str]) -> str:
-    """A script that runs the payload again in a copy of the job's directory, as the pilot did."""
+def replay_script(
+    definition: JobDefinition, argv: Iterable[str], env: Mapping[str, str], sources: Mapping[str, str]
+) -> str:
+    """A script that runs the payload again, as the pilot did; inputs that are not there any more are fetched again.
+
+    `sources` maps the path of each input to the URL that it was staged in from.
+    """
+    fetch = "".join(_fetch_again(os.path.basename(path), url) for path, url in sorted(sources.items()))
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(env.items()))
     return (
         "#!/bin/bash\n"
         f"# Runs the payload of job {definition.job_id} (attempt {definition.attempt}) again, without the pilot.\n"
         "# usage: replay.sh [DIRECTORY]   the directory that holds the inputs; default: where this script lies\n"
         'cd "${1:-$(dirname "$(readlink -f "$0")")}" || exit 2\n'
-        f"{exports}exec {shlex.join(argv)}\n"
+        f"{fetch}{exports}exec {shlex.join(argv)}\n"
     )
+
+
+def _fetch_again(name: str, url: str) -> str:
+    """A line that brings one input if it is missing: by cp from this machine, else told where it comes from."""
+    path = local_path(url)
+    if path is not None:
+        return f"[ -e {shlex.quote(name)} ] || cp -- {shlex.quote(path)} {shlex.quote(name)} || exit 2\n"
+    words = shlex.quote(f"replay: fetch the input {name} from {url} first")
+    return f"[ -e {shlex.quote(name)} ] || {{ echo {words} >&2; exit 2; }}\n"
 
 
 def new_guid() -> str:

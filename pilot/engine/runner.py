@@ -23,6 +23,7 @@ from pilot.engine.reporter import Reporter
 from pilot.engine.reserve import Reserve
 from pilot.engine.telling import Telling
 from pilot.lib.cancel import Cancel
+from pilot.lib.files import local_path
 from pilot.lib.log import JobLog
 from pilot.runtime.environment import PASSED_ON, passed_on
 
@@ -72,6 +73,7 @@ class Runner:
         self.reserve.write(lambda: self.means.store.add_job(*row))
         self.adopt(run)
         run.log.info(f"acquired: {definition.name or definition.transformation}")
+        jobdir.add_to_list(self.means.workdir, definition.job_id)
         if bad is not None:
             self._event(run, Reply(Phase.ACQUIRED, bad))
         return run
@@ -180,6 +182,7 @@ class Runner:
         facts = _timed(run, "stagein")
         if result is not None:
             lost = _CORRUPT | _MISSING if run.definition.event_merge else _CORRUPT
+            run.sources = {path: o.source for o in result.outcomes if (path := local_path(o.target)) and not o.failure}
             bad = tuple(o.lfn for o in result.outcomes if o.failure and o.failure.code in lost)
             size = sum(outcome.size for outcome in result.outcomes)
             facts = msgspec.structs.replace(facts, input_bytes=size, corrupted_files=bad)
