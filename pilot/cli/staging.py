@@ -45,3 +45,26 @@ def make_transferer(settings: StagingSettings, tools: ToolSettings, token: str =
     from pilot.staging.transfer import Transferer
 
     return Transferer(settings, make_toolbox(tools), token)
+
+
+def credential_source(url: str, site: str, settings: ToolSettings) -> str:
+    """By which rule the credential for a URL is found, and in which file; what is in it is never told."""
+    from pilot.lib.urls import scheme_of
+    from pilot.plugins.copytools.base import ToolError
+
+    scheme = scheme_of(url)
+    if scheme == "file":
+        return ""
+    if scheme in ("s3", "s3s"):
+        from pilot.plugins.copytools.s3_place import keys_for, parse_url
+
+        try:
+            return keys_for(parse_url(url), settings, site).origin
+        except ToolError as error:
+            return f"none: {error.detail}"
+    token = settings.token_file or settings.environment.get("BEARER_TOKEN_FILE", "")
+    if not token and settings.environment.get("BEARER_TOKEN"):
+        token = "BEARER_TOKEN"
+    found = [f"token {token}"] if token else []
+    found += [f"proxy {settings.proxy_file}"] if settings.proxy_file else []
+    return ", ".join(found) or "none"

@@ -181,11 +181,12 @@ class _Course:
 
 def _explain(request: Request, as_json: bool) -> int:
     """Print which tool would take each file from where to where."""
-    from pilot.cli.staging import make_toolbox
+    from pilot.cli.staging import credential_source, make_toolbox
     from pilot.staging.explain import plan_lines, plan_text
     from pilot.staging.report import to_json
 
-    lines = plan_lines(request, make_toolbox(tool_settings(os.environ)))
+    tools = tool_settings(os.environ)
+    lines = plan_lines(request, make_toolbox(tools), lambda url, site: credential_source(url, site, tools))
     click.echo(to_json({"plan": lines}) if as_json else plan_text(lines))
     return 1 if any("error" in line for line in lines) else 0
 

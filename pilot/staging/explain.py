@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pilot.core.errors import PilotError
@@ -11,15 +12,15 @@ from pilot.staging.request import Request
 from pilot.staging.toolbox import Toolbox
 
 
-def plan_lines(request: Request, toolbox: Toolbox) -> list[dict[str, Any]]:
-    """An object for each step, in the order of work."""
+def plan_lines(request: Request, toolbox: Toolbox, credential: Callable[[str, str], str]) -> list[dict[str, Any]]:
+    """An object for each step, in the order of work. `credential` tells what a URL of a site will be shown."""
     lines: list[dict[str, Any]] = [{"type": "mkdir", "target": shown(t.url)} for t in request.directories]
-    lines += [_transfer(transfer, toolbox) for transfer in request.transfers]
+    lines += [_transfer(transfer, toolbox, credential) for transfer in request.transfers]
     lines += [{"type": "remove", "target": shown(t.url), "recursive": t.recursive} for t in request.removals]
     return lines
 
 
-def _transfer(transfer: Transfer, toolbox: Toolbox) -> dict[str, Any]:
+def _transfer(transfer: Transfer, toolbox: Toolbox, credential: Callable[[str, str], str]) -> dict[str, Any]:
     steps: list[dict[str, str]] = []
     line: dict[str, Any] = {"type": "transfer", "lfn": transfer.lfn, "size": transfer.size, "steps": steps}
     line["checksums"] = {checksum.kind: checksum.value for checksum in transfer.checksums}
@@ -30,7 +31,9 @@ def _transfer(transfer: Transfer, toolbox: Toolbox) -> dict[str, Any]:
                 step["copytool"] = toolbox.name_for(source.url, target.url, transfer.copytool)
             except PilotError as error:
                 step["error"] = shown(str(error))
-            for name, value in (("rse", source.rse or target.rse), ("site", source.site)):
+            shows = [told for end in (source, target) if (told := credential(end.url, end.site))]
+            facts = (("rse", source.rse or target.rse), ("site", source.site), ("credential", "; ".join(shows)))
+            for name, value in facts:
                 if value:
                     step[name] = value
             steps.append(step)
@@ -51,5 +54,6 @@ def plan_text(lines: list[dict[str, Any]]) -> str:
         text.append(f"transfer {line['lfn']}{size}{sums}")
         for number, step in enumerate(line["steps"], 1):
             how = step.get("copytool") or step["error"]
-            text.append(f"  {number}. {how}: {step['source']} -> {step['target']}")
+            shows = f" (credential: {step['credential']})" if "credential" in step else ""
+            text.append(f"  {number}. {how}: {step['source']} -> {step['target']}{shows}")
     return "\n".join(text)

@@ -59,7 +59,7 @@ def lanes_of(
         ability = toolbox.tool(tool).ability
         host = source_host or target_host
         key = f"{tool} {host}"
-        count = _lane_count(works, ability.parallel, ability.large, settings)
+        count = _lane_count(works, ability.parallel, ability.large, settings, bool(host))
         if count > 1 and host and not _any_large(works, ability.large):
             if key not in pace:
                 works, rest = works[:_FILES_PER_LANE], works[_FILES_PER_LANE:]
@@ -76,10 +76,11 @@ def _any_large(works: Sequence[Work], large: int) -> bool:
     return any((work.transfer.size or 0) >= large for work in works)
 
 
-def _lane_count(works: Sequence[Work], parallel: int, large: int, settings: StagingSettings) -> int:
-    """How many lanes may pay: one for every large file, one for every few small ones, within the limits."""
+def _lane_count(works: Sequence[Work], parallel: int, large: int, settings: StagingSettings, remote: bool) -> int:
+    """How many lanes may pay: one for every large file, one for every few small remote ones, within the limits."""
     most = min(parallel, settings.host_limit, settings.threads or parallel, len(works))
     if most <= 1:
         return 1
     big = sum(1 for work in works if (work.transfer.size or 0) >= large)
-    return max(1, min(most, big + (len(works) - big) // _FILES_PER_LANE))
+    small = (len(works) - big) // _FILES_PER_LANE if remote else 0
+    return max(1, min(most, big + small))

@@ -146,6 +146,22 @@ def test_explain_tells_the_plan_and_moves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "b").exists()
 
 
+def test_explain_tells_where_a_credential_is_and_not_what_it_is(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("[default]\naccess_key = AKIATESTKEY\nsecret_key = topsecret\n")
+    keys.chmod(0o600)
+    entries = [
+        {"type": "transfer", "sources": ["s3://bucket/a"], "targets": [str(tmp_path / "a")]},
+        {"type": "transfer", "sources": ["davs://h/a"], "targets": [str(tmp_path / "b")]},
+    ]
+    told = pilot(
+        "transfer", listed(tmp_path, entries), "--explain", cwd=tmp_path, S3CFG=str(keys), BEARER_TOKEN="topsecret",
+        HOME=str(tmp_path),
+    ).stdout  # fmt: skip
+    assert f"S3CFG ({keys})" in told and "token BEARER_TOKEN" in told
+    assert "topsecret" not in told and "AKIATESTKEY" not in told
+
+
 def test_an_unknown_scheme_fails_its_file_only(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("data")
     entries = [
