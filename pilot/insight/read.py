@@ -66,12 +66,13 @@ class Reader:
         """The pilots that have worked here, the oldest first."""
         return self._rows("SELECT * FROM pilots ORDER BY pilot")
 
-    def _rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
+    def _rows(self, sql: str, *values: object, again: bool = True) -> list[dict[str, Any]]:
         try:
             return [_decoded(row) for row in self._db.execute(sql, values)]
         except sqlite3.Error as error:
-            if "no such table" in str(error) and not self._db.execute("PRAGMA user_version").fetchone()[0]:
-                return []  # the pilot has opened the file and is about to fill it
+            if again and "no such table" in str(error):  # the pilot has opened the file and is about to fill it
+                filled = self._db.execute("PRAGMA user_version").fetchone()[0]
+                return self._rows(sql, *values, again=False) if filled else []
             raise FileHandlingFailure(f"the PilotDB cannot be read: {error}") from error
 
 

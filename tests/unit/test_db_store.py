@@ -297,3 +297,30 @@ def test_a_reader_beside_a_pilot_that_just_starts_sees_nothing_yet(tmp_path: Pat
     assert reader.jobs() == [] and reader.find("1") == []
     reader.close()
     db.close()
+
+
+def test_a_reader_that_looks_just_as_the_file_is_filled_looks_again(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / "pilot.db")
+    db.execute("PRAGMA journal_mode=WAL")
+    reader = Reader(tmp_path / "pilot.db")
+    real = reader._db
+
+    class Late:
+        """The first look finds no table; the pilot makes them before the second."""
+
+        looked = False
+
+        def execute(self, sql: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+            try:
+                return real.execute(sql, values)
+            finally:
+                if not self.looked:
+                    self.looked = True
+                    store = Store(tmp_path / "pilot.db")
+                    add(store)
+                    store._db.close()
+
+    reader._db = Late()  # type: ignore[assignment]
+    assert [row["key"] for row in reader.jobs()] == ["1.1"]
+    real.close()
+    db.close()
