@@ -267,6 +267,8 @@ class Agent:
 
     def _start_waiting(self) -> None:
         for run in [r for r in self.runner.active.values() if r.parked]:
+            if not run.parked:  # one that could not start gave its room back, and this one has got it already
+                continue
             run.grant = self.means.slots.take(run.key, needs_of(run.definition))
             if run.grant is None:
                 break

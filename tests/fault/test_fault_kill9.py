@@ -146,9 +146,11 @@ def test_a_half_written_output_of_a_dead_pilot_is_written_over(site: Site) -> No
 
 
 def test_jobs_that_still_wait_for_room_are_run_by_the_next_pilot(site: Site) -> None:
-    numbers = site.submit(*(shell_job(0, f"[ -e ../go ] || sleep 60; echo {n} >> ../ran") for n in range(3)))
+    numbers = site.submit(
+        *(shell_job(0, f"[ -e ../go ] || {{ touch ../slow; sleep 60; }}; echo {n} >> ../ran") for n in range(3))
+    )
     pilot = site.start("--jobs", "3", "--slots", "1", "--prefetch-jobs", "2")
-    site.wait_for(lambda: len([n for n in numbers if site.job(n)]) >= 2 and site.payload_processes())
+    site.wait_for(lambda: len([n for n in numbers if site.job(n)]) >= 2 and (site.workdir / "slow").exists())
     pilot.kill()
     pilot.wait()
     (site.workdir / "go").touch()

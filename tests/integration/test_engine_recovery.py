@@ -91,3 +91,25 @@ def test_a_stop_while_the_job_waits_ends_it_without_a_payload(tmp_path: Path) ->
     assert error is not None and error.code == 1144
     assert not (bench.workdir / "ran").exists()
     assert {file.lfn for file in bench.final(2).report or ()} == {"job.2.log.tgz"}
+
+
+def test_jobs_that_wait_with_their_inputs_are_started_once_though_one_of_them_cannot_start(tmp_path: Path) -> None:
+    """The room that the failing one gives back goes to the next while the first round of starting goes on."""
+    jobs = [
+        shell_job(1, "sleep 0.5"),
+        shell_job(2, "") | {"transformation": "", "jobPars": ""},
+        *(shell_job(n, f"echo {n} >> ../ran; sleep 0.1") for n in (3, 4)),
+    ]
+    bench = Bench(tmp_path, DummySource(jobs))
+    assert bench.run(prefetch_jobs=3) == 0
+    assert sorted((bench.workdir / "ran").read_text().split()) == ["3", "4"]
+    assert [bench.final(n).state for n in (1, 2, 3, 4)] == [
+        State.FINISHED,
+        State.FAILED,
+        State.FINISHED,
+        State.FINISHED,
+    ]
+    for n in (3, 4):
+        with bench.reading() as db:
+            sql = "SELECT count(*) FROM phases WHERE key = ? AND event LIKE 'payload start%'"
+            assert db.execute(sql, (f"{n}.1",)).fetchone() == (1,)
