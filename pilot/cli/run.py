@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         interval_s=settings.monitor_interval,
         gpus=Gpus.find() if here.facts.gpus else None,
     )
+    traces, end_traces = _traces(settings, here.node)
     means = Means(
         settings=settings,
         workdir=workdir,
@@ -138,13 +139,16 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         source=_source(settings, here.node, files),
         slots=slots,
         transferer=make_transferer(
-            StagingSettings(), tool_settings(os.environ, proxy=settings.proxy), _mark_of(workdir)
+            StagingSettings(max_attempts=settings.stageout_attempts),
+            tool_settings(os.environ, proxy=settings.proxy),
+            _mark_of(workdir),
         ),
         queue_for=with_setup(queue.queue_for, settings.payload_setup, os.environ),
         site_for=harvester.sites(settings, queue.site_for),
         time_floor_s=queue.time_floor_s,
         own_limits=limits,
         redactor=redactor,
+        traces=traces,
         ground=Ground.prepare() if settings.cgroups else None,
         look_at_credentials=look,
         boxes=Boxes(_runtime, settings.container, settings.container_image, container_rules(settings.experiment)),
@@ -169,6 +173,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     code = agent.run()
     means.source.close()
     means.transferer.close()
+    end_traces()
     if means.ground is not None:
         means.ground.restore()
     with contextlib.suppress(NoLocalSpace):
@@ -208,6 +213,17 @@ def _runtime(name: str) -> Container:
     made: Any = CONTAINERS.load(name)
     runtime: Container = made(Host(env=dict(os.environ), python=sys.executable))
     return runtime
+
+
+def _traces(settings: Settings, node: Node) -> tuple[Any, Callable[[], None]]:
+    """Who tells Rucio of transfers, None if nobody shall, and how that is ended."""
+    if not (settings.rucio_traces and settings.rucio_host):
+        return None, lambda: None
+    from pilot.engine.traces import Traces
+    from pilot.lib.tracesink import TraceSink
+
+    sink = TraceSink(settings.rucio_host)
+    return Traces(sink.put, __version__, node.host, node.site, settings.queue), sink.close
 
 
 def _panda_settings(settings: Settings, node: Node) -> Any:

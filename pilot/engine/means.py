@@ -22,6 +22,7 @@ from pilot.db.store import Store
 from pilot.engine.boxes import Box, Boxes
 from pilot.engine.claims import Claims
 from pilot.engine.monitor import Monitor
+from pilot.engine.traces import Traces
 from pilot.lib.cancel import Cancel
 from pilot.lib.cgroup import Group
 from pilot.lib.cgroup_ground import Ground
@@ -61,6 +62,7 @@ class Place(msgspec.Struct, frozen=True):
 @dataclass
 class Means:
     """One of each, shared by all jobs. `base_env` is the pilot's own environment, `token` marks what it starts.
+    `traces` tells Rucio of transfers, None where nobody wants to know.
     `ground` is where cgroups may be made, None where they may not.
 
     `look_at_credentials` renews what is due; it tells after how many seconds to look again, and what is wrong.
@@ -84,6 +86,7 @@ class Means:
     own_limits: Limits
     boxes: Boxes
     redactor: Redactor
+    traces: Traces | None = None
     ground: Ground | None = None
     look_at_credentials: Callable[[], tuple[float, Failure | None]] | None = None
     pilot: int = 0

@@ -64,6 +64,8 @@ def stage_in(means: Means, run: Run) -> StagedIn:
     definition = fetched_first(run.definition)
     transfers = plan_stage_in(definition, str(run.directory), means.site_for(run.definition))
     outcomes = tuple(means.transferer.carry_out(transfers, cancel=run.cancel)) if transfers else ()
+    if means.traces is not None:
+        means.traces.tell(definition, outcomes)
     if any(item.archive for item in definition.inputs):
         outcomes = tuple(unpack_inputs(definition, run.directory, outcomes))
     failure = _first_failure(outcomes) or _fetch_transform(means, run)
@@ -128,6 +130,8 @@ def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
         outcomes += sent
         stored += _stored(run.directory, [run.definition.log], sent)
         trouble = _worse(_worse(trouble, lost), _write_reports(run, stored))
+    if means.traces is not None:
+        means.traces.tell(run.definition, outcomes)
     return StagedOut(tuple(outcomes), stored, _worse(failure, trouble), size, tail(run.directory / "pilot.log", 1024))
 
 
