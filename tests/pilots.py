@@ -49,6 +49,8 @@ class Site:
     def submit(self, *jobs: dict[str, Any], check: bool = True) -> list[int]:
         """Give jobs to the server, for this site alone; `check` False: also such that no one should accept."""
         described = [{key: value for key, value in job.items() if key != "PandaID"} for job in jobs]
+        if len(jobs) > 1:  # jobs that run beside each other need a name each for their logs
+            described = [_with_own_log(job, at) for at, job in enumerate(described)]
         described = [{**job, "computingSite": self.queue} for job in described]
         answer = requests.post(self.url + "/submit" + ("" if check else "?check=no"), json=described, timeout=10)
         assert answer.status_code == 200, answer.text
@@ -175,6 +177,14 @@ class Site:
         for pid in self.payload_processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _with_own_log(job: dict[str, Any], at: int) -> dict[str, Any]:
+    log = "job.0.log.tgz"
+    if job.get("logFile") != log:
+        return job
+    own = f"job.0-{at}.log.tgz"
+    return {**job, "logFile": own, "outFiles": job["outFiles"].replace(log, own)}
 
 
 def assert_reported_once(site: Site, number: int, state: str | None = None) -> dict[str, Any]:

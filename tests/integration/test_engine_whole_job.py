@@ -227,7 +227,7 @@ def test_a_failing_payload_is_told_with_its_own_exit_code_and_its_last_words(sit
 
 
 def test_jobs_from_files_need_no_server(site: Site, tmp_path: Path) -> None:
-    jobs = [shell_job(0, "echo one > one.txt", outputs=("one.txt",)), shell_job(0, "exit 4")]
+    jobs = [shell_job(1, "echo one > one.txt", outputs=("one.txt",)), shell_job(2, "exit 4")]
     (tmp_path / "jobs.jsonl").write_text("\n".join(json.dumps({**job, "PandaID": None}) for job in jobs))
     process = site.start_local(tmp_path / "jobs.jsonl", "--slots", "2")
     assert process.wait(30) == 0, site.log()
@@ -238,7 +238,8 @@ def test_jobs_from_files_need_no_server(site: Site, tmp_path: Path) -> None:
 
 def test_the_same_file_is_known_again_after_a_kill_and_another_file_is_not(site: Site, tmp_path: Path) -> None:
     def file(name: str, *scripts: str) -> Path:
-        jobs = [shell_job(0, script) for script in scripts]
+        # Each job's log has a name of its own, but the first two are the same job twice.
+        jobs = [shell_job(scripts.index(script), script) for script in scripts]
         (tmp_path / name).write_text(json.dumps([{k: v for k, v in job.items() if k != "PandaID"} for job in jobs]))
         return tmp_path / name
 
