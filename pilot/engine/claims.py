@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from pilot.core.errors import Failure, FileExists
 from pilot.core.transfer import Transfer
 
@@ -12,7 +14,11 @@ _LOG = "pl"
 
 
 class Claims:
-    """The places that jobs of this pilot have sent outputs to; logs are not worth failing a job for. Any thread."""
+    """The places that jobs of this pilot have sent outputs to. Any thread.
+
+    On this machine a second job's file of the same name goes beside the first, into a directory named by the job; on
+    a remote storage it is refused. Logs are not worth failing a job for.
+    """
 
     def __init__(self) -> None:
         self._owners: dict[str, int] = {}
@@ -27,6 +33,14 @@ class Claims:
                 owner = self._owners.setdefault(url, job_id) if url else job_id
                 if owner == job_id:
                     mine.append(transfer)
+                elif url.startswith("file:"):
+                    mine.append(_beside(transfer, url, job_id))
                 else:
                     lost.append(f"{transfer.lfn} of job {owner} is at {url} already")
         return mine, FileExists("; ".join(lost)).failure() if lost else None
+
+
+def _beside(transfer: Transfer, url: str, job_id: int) -> Transfer:
+    folder, _, name = url.rpartition("/")
+    own = replace(transfer.targets[0], url=f"{folder}/{job_id}/{name}")
+    return replace(transfer, targets=(own, *transfer.targets[1:]))

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from pilot.core.transfer import Endpoint, Transfer
 from pilot.core.update import JobUpdate, State
+from pilot.engine.claims import Claims
+from pilot.lib.files import local_path
 from pilot.lib.process import become_subreaper
 from pilot.plugins.sources.dummy import DummySource
 from tests.bench import Bench, shell_job
@@ -171,12 +174,23 @@ def test_two_jobs_with_one_name_for_their_outputs_do_not_overwrite_each_other(tm
         shell_job(2, "echo two > same.txt; echo 2 > own2.txt", outputs=("same.txt", "own2.txt")),
         slots=slots,
     )
-    winner, loser = sorted(final.values(), key=lambda update: update.state is State.FAILED)
-    assert (winner.state, loser.state) == (State.FINISHED, State.FAILED)
-    assert loser.error is not None and loser.error.code == 1221
-    assert f"same.txt of job {winner.job_id} is at file://" in loser.error.message
-    assert (bench.outputs / "same.txt").read_text() == ("one\n" if winner.job_id == 1 else "two\n")
-    assert {f.lfn for f in loser.report or ()} == {f"own{loser.job_id}.txt", f"job.{loser.job_id}.log.tgz"}
+    assert [update.state for update in final.values()] == [State.FINISHED, State.FINISHED]
+    places = {u.job_id: {f.lfn: f.surl for f in u.report or ()}["same.txt"] for u in final.values()}
+    assert len(set(places.values())) == 2
+    for number, word in ((1, "one\n"), (2, "two\n")):
+        path = local_path(places[number])
+        assert path is not None and Path(path).read_text() == word
+    assert (bench.outputs / "same.txt").exists(), "the first has the place that the site gives"
+
+
+def test_a_remote_storage_is_not_asked_to_overwrite_another_jobs_output() -> None:
+    claims = Claims()
+    order = [Transfer("same.txt", (), (Endpoint("root://far//data/same.txt"),))]
+    assert claims.claim(1, order) == (order, None)
+    assert claims.claim(1, order) == (order, None), "another attempt of the same job"
+    kept, failure = claims.claim(2, order)
+    assert kept == [] and failure is not None and failure.code == 1221
+    assert "same.txt of job 1 is at root://far//data/same.txt" in failure.message
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
