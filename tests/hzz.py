@@ -6,13 +6,20 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 _PLACES = [folder / "shared/data/root/HZZ.root" for folder in Path(__file__).resolve().parents]
 HZZ = next((place for place in _PLACES if place.exists()), _PLACES[0])
 EVENTS = 2421
+#: Without the data a test says so; where everything has to be there (CI) it runs, and fails.
+needs_data = pytest.mark.skipif(
+    not HZZ.exists() and not os.environ.get("CI"), reason="the shared test data are not here"
+)
 
 #: `payload.py 4 0.1`: four processes that work through ranges, each as long as said; one that dies is started again.
 PAYLOAD = r"""

@@ -19,7 +19,7 @@ from pilot.server.launch import running_server
 from tests import hzz
 
 PATIENCE_S = 90.0
-pytestmark = pytest.mark.skipif(not hzz.HZZ.exists(), reason="the shared test data are not here")
+pytestmark = hzz.needs_data
 
 
 def descendants(pid: int) -> list[int]:

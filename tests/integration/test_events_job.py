@@ -6,8 +6,6 @@ import shlex
 import sys
 from pathlib import Path
 
-import pytest
-
 from pilot.core.errors import CommunicationFailure
 from pilot.core.ranges import RangeStatus
 from pilot.plugins.sources.dummy import DummySource
@@ -175,7 +173,7 @@ def test_a_clone_runs_only_if_it_gets_its_range(tmp_path):
         assert (bench.directory(1) / "ran").exists() == (code is None)
 
 
-@pytest.mark.skipif(not hzz.HZZ.exists(), reason="the shared test data are not here")
+@hzz.needs_data
 def test_a_histogram_made_range_by_range_is_the_one_made_in_one_go(tmp_path):
     events = DummyEvents(events=hzz.EVENTS, per_range=50, lfn="HZZ.root")
     job = shell_job(

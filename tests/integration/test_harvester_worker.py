@@ -173,7 +173,7 @@ def event_job(tmp_path: Path) -> tuple[dict, list[dict]]:
     return described, ranges
 
 
-@pytest.mark.skipif(not hzz.HZZ.exists(), reason="the shared test data are not here")
+@hzz.needs_data
 def test_event_ranges_come_and_go_by_files(tmp_path, ap):
     (ap / "HZZ.root").symlink_to(hzz.HZZ)
     with Harvester(ap) as harvester:
@@ -191,7 +191,7 @@ def test_event_ranges_come_and_go_by_files(tmp_path, ap):
     assert wishes[0]["pandaID"] == 9 and wishes[0]["jobsetID"] == 6 and wishes[0]["taskID"] == 5
 
 
-@pytest.mark.skipif(not hzz.HZZ.exists(), reason="the shared test data are not here")
+@hzz.needs_data
 def test_all_of_it_goes_over_http_too(tmp_path, ap):
     (ap / "HZZ.root").symlink_to(hzz.HZZ)
     (tmp_path / "token").write_text("signed\n")
