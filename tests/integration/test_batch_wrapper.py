@@ -94,7 +94,7 @@ def test_without_server_updates_jobs_come_and_the_server_hears_nothing(site: Sit
         assert site.job(number)["outcome"] == outcome
         written = json.loads((site.directory(number) / "heartbeat.json").read_text())
         assert (written["job_id"], written["state"]) == (number, outcome)
-    assert {file["lfn"] for file in written["report"]} == {"job.0.log.tgz"} and written["payload_exit"] == 4
+    assert {file["lfn"] for file in written["report"]} == {"job.0-1.log.tgz"} and written["payload_exit"] == 4
     assert (site.outputs / "out.txt").exists()
     assert site.queue not in requests.get(f"{site.url}/workers", timeout=10).text
 
