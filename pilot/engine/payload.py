@@ -29,6 +29,7 @@ from pilot.engine import records
 from pilot.engine.bounds import limits_of
 from pilot.engine.boxes import Box
 from pilot.engine.means import Means, Run
+from pilot.engine.reserve import was_full
 from pilot.lib.activelog import tail
 from pilot.lib.cgroup import Bounds
 from pilot.lib.files import write_atomically
@@ -40,7 +41,6 @@ from pilot.runtime.environment import Surroundings, payload_environment
 from pilot.runtime.payload_command import payload_command
 
 _WORDS_BYTES = 16384
-_DISK_FULL = 64 * 1024
 #: Where a payload finds the secrets that its user gave the task; it is there only while the payload runs.
 SECRETS = "panda_secrets.json"
 #: How long until a container's daemon is asked again for a container that is not there yet.
@@ -206,7 +206,7 @@ class Finish:
             failure = diagnose.diagnose(exit, words, said, diagnose.Surroundings(oom_kills=usage.oom_kills))
         if failure is None and said is not None:
             failure = PayloadExecutionFailure(f"exit code 0, but it reports error {said[0]}: {said[1]}").failure()
-        if failure is not None and _disk_full(self._run.directory):
+        if failure is not None and was_full(self._means.workdir, self._run.directory):
             failure = first_of(failure, NoLocalSpace("nothing is left on the disk of the work directory").failure())
         after = aftermath(_limits(self._means, self._run), usage)
         return failure if after is None else first_of(failure, after)
@@ -223,15 +223,6 @@ class Finish:
             found["chi2"] = f"{leak.chi2:.2f}"
             found["intersect"] = f"{leak.intersect_kb:.2f}"
         return found
-
-
-def _disk_full(directory: Path) -> bool:
-    """Whether nothing more can be written: then the payload could not even write why it failed."""
-    try:
-        disk = os.statvfs(directory)
-    except OSError:
-        return False
-    return disk.f_bavail * disk.f_frsize < _DISK_FULL
 
 
 def _surroundings(means: Means, run: Run) -> Surroundings:

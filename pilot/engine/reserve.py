@@ -17,6 +17,18 @@ _NAME, _BYTES = ".reserve", 1024 * 1024
 #: With less than this no job is asked for.
 _LEAST_BYTES = 2 * 1024 * 1024
 _AGAIN_S = 1.0
+#: With less than this nothing useful can be written.
+_FULL_BYTES = 64 * 1024
+
+
+def was_full(workdir: Path, directory: Path) -> bool:
+    """Whether the disk of `directory`, a place under the work directory, is full, or was before the reserve went."""
+    try:
+        disk = os.statvfs(directory)
+    except OSError:
+        return False
+    given_up = 0 if (workdir / _NAME).exists() else _BYTES
+    return disk.f_bavail * disk.f_frsize < _FULL_BYTES + given_up
 
 
 class Reserve:

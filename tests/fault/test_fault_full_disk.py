@@ -61,6 +61,16 @@ def test_a_payload_that_fills_the_disk_fails_with_the_reason_and_its_log_is_kept
     assert "payload.stdout" in names and "pilot.log" in names
 
 
+def test_the_reason_is_known_although_the_pilot_gave_its_reserve_up_in_between(site: Site, small_disk: Mount) -> None:
+    """It does so when a row has to be written while the disk is full: then there is a little room again."""
+    small_disk(site.workdir, 8)
+    reserve = site.workdir / ".reserve"
+    number = site.shell(f"cat /dev/zero > out.txt; code=$?; rm {reserve}; exit $code", outputs=("out.txt",))
+    assert site.run("--jobs", "1", "--monitor-interval", "30") == 0, site.log()
+    told = assert_reported_once(site, number, "failed")
+    assert told["facts"]["pilot_error_code"] == 1098, told["facts"]["pilot_error_diag"]
+
+
 def test_a_disk_full_of_what_cannot_be_compressed_still_leaves_a_log(site: Site, small_disk: Mount) -> None:
     """The archive of everything does not fit beside it: that of the records does."""
     small_disk(site.workdir, 8)
