@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pilot.core.errors import ExecutedCloneJob, Failure, NotImplementedHere, PandaKill, PilotError
+from pilot.core.errors import Failure, NotImplementedHere, PandaKill, PilotError
 from pilot.core.job import JobDefinition
-from pilot.core.ranges import Granted
 from pilot.db.ranges import outputs_at_risk
-from pilot.engine.eventservice.wishes import consumer_of
+from pilot.engine.clones import lost
 from pilot.engine.means import Means, Run
 from pilot.staging.plan import local_name
 
@@ -46,14 +45,14 @@ class EventWork:
 
     def is_prepared(self, run: Run) -> bool:
         """Whether the payload may be started; if not, `prepare` sees to it."""
-        return run.key in self._prepared or not (works_on_events(run.definition) or run.definition.clone == "runonce")
+        return run.key in self._prepared or not (works_on_events(run.definition) or run.definition.clone)
 
     def prepare(self, run: Run, then: Then) -> None:
         """Ask whether there is still work for the job, open what it needs; `then` gets the reason if there is none."""
         if works_on_events(run.definition):
             self._open(run, then)
         else:
-            self._claim(run, then)
+            self._look(run, then)
 
     def _open(self, run: Run, then: Then) -> None:
         def opened(result: Opened | None, error: PilotError | None) -> None:
@@ -67,22 +66,16 @@ class EventWork:
         except PilotError as error:
             then(error.failure())
 
-    def _claim(self, run: Run, then: Then) -> None:
-        """A job that shall run once has one range for all its copies: the copy that gets it may run."""
-        source = self._means.source.events
+    def _look(self, run: Run, then: Then) -> None:
+        """A copy of a job that another copy has done, or does, is not worth starting."""
 
-        def done(granted: Granted | None, error: PilotError | None) -> None:
+        def done(failure: Failure | None, error: PilotError | None) -> None:
             self._prepared.add(run.key)
-            lost = granted is not None and not granted.ranges
             if error is not None:
                 _log.warning("%s: the server was not asked whether another copy runs: %s", run.key, error)
-            failure = ExecutedCloneJob("another copy has its range").failure() if lost else None
             self._means.loop.post(lambda: then(failure))
 
-        if source is None:
-            done(None, None)
-        else:
-            self._means.staging.submit(lambda: source.acquire(consumer_of(run.definition), 1), done)
+        self._means.staging.submit(lambda: lost(self._means.source.events, run.definition), done)
 
     # beside the payload
 

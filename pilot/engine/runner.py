@@ -16,7 +16,7 @@ from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Event, Job, Order, Phase, Reply, Stop, decide, entry_order
 from pilot.core.secrets import Secrets
 from pilot.core.update import Answer, Command, JobUpdate
-from pilot.engine import jobdir, payload, stagework, steering
+from pilot.engine import clones, jobdir, payload, stagework, steering
 from pilot.engine.eventwork import EventWork
 from pilot.engine.means import Means, Run
 from pilot.engine.reporter import Reporter
@@ -159,7 +159,7 @@ class Runner:
             case Order.STAGE_OUT | Order.STAGE_OUT_LOG:
                 self._give_room_back(run)
                 log_only = order is Order.STAGE_OUT_LOG
-                out = partial(stagework.stage_out, self.means, run, log_only)
+                out = partial(clones.stage_out, self.means, run, log_only)
                 self.events.finish(run, lambda: self._work(run, out, self._staged_out))
             case Order.REPORT:
                 self._give_room_back(run)

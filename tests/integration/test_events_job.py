@@ -160,19 +160,6 @@ def hzz_names(path: Path) -> list[str]:
         return archive.getnames()
 
 
-def test_a_clone_runs_only_if_it_gets_its_range(tmp_path):
-    for count, code in ((1, None), (0, 1234)):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        source = DummySource([shell_job(1, "touch ran", cloneJob="runonce")])
-        source.events = DummyEvents(events=count, per_range=1)
-        bench = Bench(folder, source)
-        bench.run(cleanup="none")
-        error = bench.final(1).error
-        assert (error.code if error else None) == code
-        assert (bench.directory(1) / "ran").exists() == (code is None)
-
-
 @hzz.needs_data
 def test_a_histogram_made_range_by_range_is_the_one_made_in_one_go(tmp_path):
     events = DummyEvents(events=hzz.EVENTS, per_range=50, lfn="HZZ.root")

@@ -80,7 +80,7 @@ def test_the_classic_dialect_has_json_texts_inside_flat_text(events: Events, scr
     told = classic.update(CONSUMER, [Chunk((RangeUpdate("a", DONE), RangeUpdate("b", FAILED)))], version=0)
     assert told.stored == (True, False) and told.commands == {5: "softkill"}
     assert json.loads(script.asked[-1].form()["eventRanges"])[0] == {"eventRangeID": "a", "eventStatus": "finished"}
-    assert classic.count(CONSUMER) == 4 and classic.states(CONSUMER) == {}
+    assert classic.count(CONSUMER) == 4
 
 
 def test_archives_and_single_outputs_have_the_form_of_their_version() -> None:
@@ -124,6 +124,26 @@ def test_a_server_that_fails_after_storing_is_asked_what_it_knows(
     assert events(script).update(CONSUMER, [CHUNK]).stored == (True, True, None)
     (pair,) = json.loads(script.asked[-1].query["job_task_ids"][0])
     assert (pair["task_id"], pair["job_id"], pair["panda_id"]) == (7, 5, 5)
+
+
+CLASSIC_UPDATE, CLASSIC_STATES = "/server/panda/updateEventRanges", "/server/panda/get_events_status"
+
+
+@pytest.mark.parametrize("broken", [(500, "after the commit"), "<html>oops</html>"])
+def test_so_is_one_that_speaks_the_classic_dialect(events: Events, script: Scripted, broken: Any) -> None:
+    script.routes[CLASSIC_UPDATE] = lambda asked: broken
+    script.routes[CLASSIC_STATES] = lambda asked: {"5": {"a": {"status": "finished"}, "b": {"status": "failed"}}}
+    assert events(script, DialectName.CLASSIC).update(CONSUMER, [CHUNK]).stored == (True, True, None)
+    assert json.loads(script.asked[-1].form()["ids"])[0]["panda_id"] == 5
+
+
+@pytest.mark.parametrize("answer", [(403, "forbidden"), (404, "no such method"), {"5": {"a": {"status": "sent"}}}])
+def test_a_classic_server_that_cannot_tell_is_told_again(events: Events, script: Scripted, answer: Any) -> None:
+    script.routes[CLASSIC_UPDATE] = lambda asked: (500, "oops")
+    script.routes[CLASSIC_STATES] = lambda asked: answer
+    with pytest.raises(CommunicationFailure, match="oops") as caught:
+        events(script, DialectName.CLASSIC).update(CONSUMER, [CHUNK])
+    assert caught.value.retry
 
 
 @pytest.mark.parametrize("b", ["sent", "running", "1", "ready", None])

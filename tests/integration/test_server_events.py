@@ -105,6 +105,8 @@ def test_a_failed_range_comes_back_under_a_new_attempt_until_its_tries_are_used(
     told = client.get("event/get_event_range_statuses", job_task_ids=asked)["data"][str(job["PandaID"])]
     assert told[first["eventRangeID"]] == {"status": "failed", "error": 1305, "dialog": "it broke"}
     assert told[again["eventRangeID"]]["status"] == "failed"
+    asked = json.dumps([{"task_id": job["taskID"], "panda_id": job["PandaID"]}])
+    assert client.call_json("get_events_status", ids=asked) == {str(job["PandaID"]): told}
 
 
 def test_updates_without_effect_are_null_and_wrong_ones_false(client: ClassicClient) -> None:

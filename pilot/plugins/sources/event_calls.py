@@ -175,22 +175,27 @@ def read_count(name: DialectName, body: bytes) -> int | None:
     return next((whole(value) for key, value in answer.items() if key.lower().startswith("nevent")), None)
 
 
-def states_call(name: DialectName, consumer: Consumer) -> Call | None:
-    """Ask what the server knows of the job's ranges. The classic dialect has no such call.
+def states_call(name: DialectName, consumer: Consumer) -> Call:
+    """Ask what the server knows of the job's ranges.
 
     The server's documentation calls the job `job_id`, its database code reads `panda_id`: both are told.
     """
-    if name is not DialectName.V1:
-        return None
-    pair = {"task_id": consumer.task_id, "job_id": consumer.job_id, "panda_id": consumer.job_id}
-    return v1.get("event/get_event_range_statuses", [("job_task_ids", json.dumps([pair]))])
+    pairs = json.dumps([{"task_id": consumer.task_id, "job_id": consumer.job_id, "panda_id": consumer.job_id}])
+    if name is DialectName.V1:
+        return v1.get("event/get_event_range_statuses", [("job_task_ids", pairs)])
+    return classic.post("get_events_status", {"ids": pairs})
 
 
-def read_states(body: bytes, consumer: Consumer) -> dict[str, KnownRange]:
-    """What the server said of each range."""
-    envelope = v1.read_envelope("get_event_range_statuses", body)
-    v1.check_envelope("get_event_range_statuses", envelope)
-    data = envelope.get("data")
+def read_states(name: DialectName, body: bytes, consumer: Consumer) -> dict[str, KnownRange]:
+    """What the server said of each range. The classic answer is the bare map, without a StatusCode."""
+    if name is DialectName.V1:
+        envelope = v1.read_envelope("get_event_range_statuses", body)
+        v1.check_envelope("get_event_range_statuses", envelope)
+        data = envelope.get("data")
+    else:
+        data = classic.nested(body.decode("utf-8", "replace"))
+        if not isinstance(data, dict):
+            raise garbage("get_events_status", body)
     ranges = data.get(str(consumer.job_id)) if isinstance(data, dict) else None
     return {
         str(name): KnownRange(str(facts.get("status")), whole(facts.get("error")), str(facts.get("dialog") or ""))

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from pilot.core.errors import RequestRefused
 from pilot.core.ranges import Chunk, Consumer, Granted, KnownRange, RangeUpdate, ServerRangeState, Told
 from pilot.plugins.sources import event_calls
-from pilot.plugins.sources.dialect import BrokenAnswer, Call
+from pilot.plugins.sources.dialect import BrokenAnswer
 from pilot.plugins.sources.panda_server import PandaServer, Tongue, refusal
 from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
 
@@ -66,7 +67,10 @@ class PandaEvents:
 
     def _verified(self, consumer: Consumer, updates: Sequence[RangeUpdate], failed: Exception) -> Told:
         """The answer that the server owed, from what it knows now. Raises `failed` unless it knows of every end."""
-        known = self.states(consumer)
+        try:
+            known = self.states(consumer)
+        except RequestRefused:
+            raise failed from None  # it has no such call
         ends = [update for update in updates if update.status.final]
         if not ends or any(known.get(update.id, _UNKNOWN).status.lower() in _OPEN for update in ends):
             raise failed
@@ -77,9 +81,9 @@ class PandaEvents:
         return event_calls.read_count(self._name, self._server.call(event_calls.count_call(self._name, consumer)))
 
     def states(self, consumer: Consumer) -> dict[str, KnownRange]:
-        """What the server knows of the job's ranges; empty in the classic dialect."""
-        call: Call | None = event_calls.states_call(self._name, consumer)
-        return event_calls.read_states(self._server.call(call), consumer) if call else {}
+        """What the server knows of the job's ranges."""
+        body = self._server.call(event_calls.states_call(self._name, consumer))
+        return event_calls.read_states(self._name, body, consumer)
 
     def close(self) -> None:
         """Let go of the connection."""

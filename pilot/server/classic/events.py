@@ -41,6 +41,21 @@ async def _update_event_range(call: Call) -> Answer:
     return {"StatusCode": int(code), "Command": next(iter(commands.values()), None)}
 
 
+class _JobOfTask(msgspec.Struct):
+    task_id: int
+    panda_id: int
+
+
+async def _get_events_status(call: Call) -> Answer:
+    """The bare map in both forms of the dialect: it has no StatusCode."""
+    try:
+        asked = msgspec.json.decode(call.texts["ids"], type=list[_JobOfTask])
+    except msgspec.DecodeError as error:
+        raise Wrong(f"ids is no JSON list of task_id and panda_id: {error}") from error
+    pairs = [(one.task_id, one.panda_id) for one in asked]
+    return msgspec.json.encode(await call.server.do(lambda db, now: ranges.statuses(db, pairs))).decode()
+
+
 METHODS = (
     Method(
         "getEventRanges",
@@ -49,6 +64,7 @@ METHODS = (
         ("taskID", "nRanges", "timeout", "scattered", "segment_id"),
     ),
     Method("checkEventsAvailability", _check_events_availability, ("pandaID", "jobsetID", "taskID"), ("timeout",)),
+    Method("get_events_status", _get_events_status, ("ids",)),
     Method("updateEventRanges", _update_event_ranges, ("eventRanges",), ("version", "timeout")),
     Method(
         "updateEventRange",
