@@ -294,9 +294,7 @@ class Runner:
         failure = error.failure() if error else result.failure if result else None
         facts = _timed(run, "stageout")
         if result is not None:
-            facts = msgspec.structs.replace(
-                facts, stored=result.stored, workdir_bytes=result.workdir_bytes, log_excerpt=result.log_excerpt
-            )
+            facts = stagework.with_staged_out(facts, result)
         outcomes = result.outcomes if result else ()
         guids = {f.lfn: f.guid for f in result.stored} if result else {}
         self._event(

@@ -23,6 +23,7 @@ from pilot.core.errors import (
     TransformDownloadFailure,
     first_of,
 )
+from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition, OutputFile
 from pilot.core.transfer import Direction, Endpoint, Outcome, Transfer
 from pilot.core.update import StoredFile
@@ -30,11 +31,14 @@ from pilot.engine import records
 from pilot.engine.archive import MAX_FILE_BYTES, make_log_archive
 from pilot.engine.jobdir import clean_up
 from pilot.engine.means import Means, Run
+from pilot.engine.objectlog import send_log
 from pilot.engine.unpack import unpack_inputs
+from pilot.engine.zipping import zip_outputs
 from pilot.lib.activelog import tail
 from pilot.lib.files import file_url, local_path, safe_join, write_atomically
 from pilot.runtime.payload_command import downloaded_name
 from pilot.runtime.prefetch import is_prefetched
+from pilot.staging.inplace import split_in_place
 from pilot.staging.plan import local_name, plan_stage_in, plan_stage_out
 from pilot.staging.sendout import send_out
 
@@ -57,12 +61,25 @@ class StagedOut(msgspec.Struct, frozen=True):
     failure: Failure | None
     workdir_bytes: int
     log_excerpt: str
+    metrics: dict[str, str] = {}
+
+
+def with_staged_out(facts: Facts, out: StagedOut) -> Facts:
+    """What is known of a job once its outputs and its log were sent."""
+    return msgspec.structs.replace(
+        facts,
+        stored=out.stored,
+        workdir_bytes=out.workdir_bytes,
+        log_excerpt=out.log_excerpt,
+        metrics={**facts.metrics, **out.metrics},
+    )
 
 
 def stage_in(means: Means, run: Run) -> StagedIn:
     """Bring all inputs into the job's directory and write the catalogue. Raises `PilotError` for a plan that fails."""
-    definition = fetched_first(run.definition)
-    transfers = plan_stage_in(definition, str(run.directory), means.site_for(run.definition))
+    site = means.site_for(run.definition)
+    definition, in_place = split_in_place(fetched_first(run.definition), site)
+    transfers = plan_stage_in(definition, str(run.directory), site)
     outcomes = tuple(means.transferer.carry_out(transfers, cancel=run.cancel)) if transfers else ()
     if means.traces is not None:
         means.traces.tell(definition, outcomes)
@@ -70,10 +87,13 @@ def stage_in(means: Means, run: Run) -> StagedIn:
         outcomes = tuple(unpack_inputs(definition, run.directory, outcomes))
     failure = _first_failure(outcomes) or _fetch_transform(means, run)
     if failure is None:
-        guids = {file.lfn: file.guid for file in definition.inputs}
-        rows = [(guids.get(o.lfn) or records.new_guid(), o.lfn, local_path(o.target) or o.target) for o in outcomes]
+        guids = {file.lfn: file.guid for file in run.definition.inputs}
+        places = {o.lfn: o.target for o in outcomes} | {lfn: place.url for lfn, place in in_place.items()}
+        rows = [(guids.get(lfn) or records.new_guid(), lfn, local_path(at) or at) for lfn, at in places.items()]
         with _disk(run.directory):
             write_atomically(run.directory / "PoolFileCatalog.xml", records.pool_file_catalog(rows))
+    for lfn, place in in_place.items():
+        run.log.info(f"not staged in {lfn}: it is read at {place.url}")
     for outcome in outcomes:
         if outcome.failure is None:
             run.log.info(f"staged in {outcome.lfn}: {outcome.size} bytes in {outcome.seconds:.3f} s")
@@ -116,23 +136,29 @@ def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
     What exists is sent even when something is missing. The log is tried whatever happened before.
     """
     size = directory_bytes(run.directory)
+    unzipped = None if log_only else zip_outputs(run.definition, run.directory, run.log.info)
     found, failure = ([], None) if log_only else find_outputs(run.definition, run.directory)
     outcomes, trouble = _send(means, run, found)
-    failure = _worse(failure, trouble)
+    failure = _worse(_worse(unzipped, failure), trouble)
     stored = _stored(run.directory, found, outcomes)
     for file in stored:
         run.log.info(f"staged out {file.lfn}: {file.size} bytes to {file.surl}")
     if failure is not None:
         run.log.error(f"stage-out: {failure.message}")
     trouble = _write_reports(run, stored)
+    metrics: dict[str, str] = {}
     if run.definition.log is not None:
         sent, lost = _send_log(means, run, run.definition.log, [file.lfn for file in found], log_only)
         outcomes += sent
         stored += _stored(run.directory, [run.definition.log], sent)
         trouble = _worse(_worse(trouble, lost), _write_reports(run, stored))
+        if run.definition.log_to_objectstore and sent and (run.directory / run.definition.log.lfn).is_file():
+            tries, metrics = send_log(means, run, run.definition.log)
+            outcomes[-1] = msgspec.structs.replace(outcomes[-1], attempts=(*outcomes[-1].attempts, *tries))
     if means.traces is not None:
         means.traces.tell(run.definition, outcomes)
-    return StagedOut(tuple(outcomes), stored, _worse(failure, trouble), size, tail(run.directory / "pilot.log", 1024))
+    words = tail(run.directory / "pilot.log", 1024)
+    return StagedOut(tuple(outcomes), stored, _worse(failure, trouble), size, words, metrics)
 
 
 def find_outputs(definition: JobDefinition, directory: Path) -> tuple[list[OutputFile], Failure | None]:

@@ -6,6 +6,7 @@ it, and it is used if the queue has a runtime for the pilot's payloads (protocol
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,8 @@ from pilot.core.job import JobDefinition
 from pilot.core.queue import QueueData
 
 _BIND_OPTIONS = ("-B", "--bind")
+#: `arch-os-compiler-kind`, as in `x86_64-el9-gcc13-opt`; shorter forms (`x86_64-el9`) as well.
+_PLATFORM = re.compile(r"(x86_64|aarch64|ppc64le|i686)(-\w+){1,3}")
 #: Runtimes in whose place an experiment's own launcher may stand.
 _LAUNCHED = frozenset({"apptainer", "singularity"})
 
@@ -63,7 +66,7 @@ def wanted(job: JobDefinition, queue: QueueData, rules: Rules, workdir: str) -> 
     if starts_its_own(job):
         return None
     runtime = queue.containers.get("pilot", "")
-    image = job.image or _image_of_platform(job.platform, runtime, rules)
+    image = job.image or _image_of_platform(job.platform, job.user_platform, runtime, rules)
     if not image:
         return None
     options, binds = read_options(queue.container_options, workdir)
@@ -79,12 +82,17 @@ def wanted(job: JobDefinition, queue: QueueData, rules: Rules, workdir: str) -> 
     )
 
 
-def _image_of_platform(platform: str, runtime: str, rules: Rules) -> str:
-    """The image for `arch-os-compiler-kind`, or the one that the user put behind an `@`."""
-    if not platform or not runtime:
+def _image_of_platform(plain: str, named: str, runtime: str, rules: Rules) -> str:
+    """The image for `arch-os-compiler-kind`, or what the user put behind an `@` (`named`).
+
+    That is an image, or another platform: an experiment's launcher knows what to do with either, else a platform
+    has an image by the rules.
+    """
+    if not runtime:
         return ""
-    plain, _, named = platform.partition("@")
-    if named:
+    if named and _PLATFORM.fullmatch(named):
+        plain, named = named, ""
+    if named or not plain:
         return named
     if rules.launcher is not None and runtime in _LAUNCHED:
         return plain

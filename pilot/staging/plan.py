@@ -42,7 +42,7 @@ def _stage_in(
     told = found.get(f"{item.scope}:{item.lfn}", Resolved())
     return Transfer(
         lfn=item.lfn,
-        sources=_sources(item, name, site, told),
+        sources=sources_of(item, name, site, told),
         targets=(Endpoint(file_url(safe_join(workdir, name))),),
         direction=Direction.IN,
         scope=item.scope,
@@ -63,7 +63,8 @@ def local_name(item: InputFile) -> str:
     return check_name(rest if scheme == "zip" else rest.rstrip("/").rpartition("/")[2])
 
 
-def _sources(item: InputFile, name: str, site: StagingSite, told: Resolved | None = None) -> tuple[Endpoint, ...]:
+def sources_of(item: InputFile, name: str, site: StagingSite, told: Resolved | None = None) -> tuple[Endpoint, ...]:
+    """Where an input may be taken from, the best first. Raises `NoStorage`, or `NoReplicas` if `told` has no use."""
     if item.path:
         return (Endpoint(item.path if "://" in item.path else file_url(item.path), rse=item.rse),)
     if "://" in item.lfn and not item.lfn.startswith("zip://"):
@@ -148,8 +149,8 @@ def plan_alternative(
     """
     allowed = site.allow_alternative
     if allowed is None:
-        allowed = str(definition.raw.get("altStageOut", "")).lower() in ("on", "true", "1")
-    ring = [name for name in site.storages_for("write_lan", "w", "pw") if name != definition.raw.get("nucleus")]
+        allowed = bool(definition.alt_stageout)
+    ring = [name for name in site.storages_for("write_lan", "w", "pw") if name != definition.nucleus]
     if not allowed or not transfers or failed_rse not in (*ring, ""):
         return ()
     start = ring.index(failed_rse) + 1 if failed_rse in ring else 0

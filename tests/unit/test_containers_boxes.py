@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pilot.core.command import Bind, Command, Launcher
+from pilot.core.definition import parse
 from pilot.core.errors import QueueNotSetUpForContainers
 from pilot.core.job import JobDefinition
 from pilot.core.queue import QueueData
@@ -58,6 +59,24 @@ def test_a_platform_goes_to_the_experiments_launcher() -> None:
     found = box(JobDefinition(1, platform="x86_64-el9-gcc13-opt"), boxes=boxes)
     assert found is not None and found.runtime == "launcher"
     assert found.request.launcher is not None and found.request.work_inside == "/srv"
+
+
+@pytest.mark.parametrize(
+    ("behind_the_at", "image"),
+    [
+        ("", "/images/x86_64-el9.img"),
+        ("x86_64-centos7", "/images/x86_64-centos7.img"),
+        ("docker://some.org/user:1", "docker://some.org/user:1"),
+    ],
+)
+def test_what_a_user_puts_behind_the_at_of_a_platform_is_the_container(behind_the_at: str, image: str) -> None:
+    job = parse({"PandaID": 1, "cmtConfig": f"x86_64-el9-gcc13-opt@{behind_the_at}".rstrip("@")})
+    by_rules = box(job, boxes=Boxes(load, rules=Rules(image="/images/{arch}-{os}.img")))
+    assert by_rules is not None and by_rules.request.image == image
+    launched = box(job, boxes=Boxes(load, rules=Rules(launcher=Launcher("start @image@"))))
+    assert launched is not None and launched.runtime == "launcher"
+    assert launched.request.image == (behind_the_at or "x86_64-el9-gcc13-opt")
+    assert box(job, QueueData("Q")) is None, "a queue without a runtime for payloads runs them in none"
 
 
 def test_what_links_in_the_job_directory_point_to_is_seen_inside(tmp_path: Path) -> None:

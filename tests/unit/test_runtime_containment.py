@@ -41,7 +41,7 @@ def test_a_platform_means_one_only_where_the_queue_has_a_runtime_for_payloads() 
 
 
 def test_a_platform_of_the_users_own_is_behind_the_at_sign() -> None:
-    found = wanted(job(platform=f"{PLATFORM}@centos7"), QUEUE, RULES, "/w")
+    found = wanted(job(platform=PLATFORM, user_platform="centos7"), QUEUE, RULES, "/w")
     assert found is not None and found.image == "centos7"
 
 

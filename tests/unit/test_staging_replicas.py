@@ -88,7 +88,7 @@ def test_the_next_storage_of_the_ring_takes_what_the_first_did_not() -> None:
         storages=(disk("A"), disk("B"), disk("C")), astorages={"write_lan": ("A", "B", "C")}, allow_alternative=True
     )
     item = OutputFile("o", scope="s", rse="A")
-    definition = JobDefinition(job_id=1, outputs=(item,), raw={"nucleus": "B"})
+    definition = JobDefinition(job_id=1, outputs=(item,), nucleus="B")
     sent = plan_stage_out(definition, (item,), "/w", site)
     assert sent[0].targets[0].rse == "A"
     assert [t.targets[0].rse for t in plan_alternative(sent, definition, site, "A")] == ["C"]
@@ -97,7 +97,7 @@ def test_the_next_storage_of_the_ring_takes_what_the_first_did_not() -> None:
     assert plan_alternative(sent, definition, forbidden, "A") == ()
     undecided = StagingSite(storages=site.storages, astorages=site.astorages)
     assert plan_alternative(sent, definition, undecided, "A") == ()
-    asked = JobDefinition(job_id=1, outputs=(item,), raw={"altStageOut": "on"})
+    asked = JobDefinition(job_id=1, outputs=(item,), alt_stageout=True)
     assert [t.targets[0].rse for t in plan_alternative(sent, asked, undecided, "A")] == ["B"]
 
 
