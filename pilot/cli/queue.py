@@ -104,6 +104,11 @@ def _completed(site: StagingSite, settings: Settings, workdir: Path) -> StagingS
         storages=(*site.storages, *(() if writes else (local,))),
         astorages={**own, **site.astorages},
         copytools=site.copytools or {"pr": (settings.stage_in_mode, "auto")},
-        input_dir=str(Path(settings.input_dir).absolute()) if settings.input_dir else "",
-        output_dir=str(Path(settings.output_dir).absolute()) if settings.output_dir else "",
+        input_dir=_place(settings.input_dir),
+        output_dir=_place(settings.output_dir),
     )
+
+
+def _place(named: str) -> str:
+    """A directory as the command line names it: a URL, or a path, which is made absolute."""
+    return named if not named or "://" in named else str(Path(named).absolute())

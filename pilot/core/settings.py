@@ -37,8 +37,8 @@ class Settings:
         env="PILOT_CLEANUP",
         choices=("none", "records", "all"),
     )
-    input_dir: str = setting("", "a directory that holds input files by LFN", env="PILOT_INPUT_DIR")
-    output_dir: str = setting("", "a directory that takes output files by LFN", env="PILOT_OUTPUT_DIR")
+    input_dir: str = setting("", "a directory, or its URL, that holds input files by LFN", env="PILOT_INPUT_DIR")
+    output_dir: str = setting("", "a directory, or its URL, that takes output files by LFN", env="PILOT_OUTPUT_DIR")
     stage_in_mode: str = setting(
         "copy",
         "how inputs come that are files on this machine",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pilot.core.errors import (
     CertificateHasExpired,
-    ChecksumNotSupported,
     Failure,
     FileExists,
     GetAdMismatch,
@@ -92,7 +91,5 @@ def _class_of(fault: Fault, direction: Direction, local_target: bool, kind: str)
         return PutMd5Mismatch if outward else GetMd5Mismatch
     if fault is Fault.MISSING and direction is Direction.OTHER:
         return NoSuchFile
-    if fault is Fault.UNSUPPORTED and "checksum" in kind:
-        return ChecksumNotSupported
     general = StageOutFailed if outward else StageInFailed
     return (_OUTWARD if outward else _INWARD).get(fault) or _EITHER.get(fault) or general

@@ -12,7 +12,7 @@ from pilot.core.storage import StagingSite, Storage
 from pilot.core.transfer import Direction, Endpoint, Transfer
 from pilot.lib.checksum import parse_checksum
 from pilot.lib.files import check_name, file_url, safe_join
-from pilot.staging.paths import deterministic_path, url_under
+from pilot.staging.paths import deterministic_path, named_place, url_under
 from pilot.staging.replicas import Resolved, order_replicas
 
 #: The rule of paths by which outputs of events lie under one scope (protocol.md 4.1).
@@ -70,7 +70,7 @@ def sources_of(item: InputFile, name: str, site: StagingSite, told: Resolved | N
     if "://" in item.lfn and not item.lfn.startswith("zip://"):
         return (Endpoint(item.lfn, rse=item.rse),)
     if site.input_dir:
-        return (Endpoint(file_url(safe_join(site.input_dir, name)), rse=item.rse),)
+        return (Endpoint(named_place(site.input_dir, name), rse=item.rse),)
     if told and told.replicas:
         places = order_replicas(told.replicas, site)
         if not places:
@@ -168,7 +168,7 @@ def plan_alternative(
 
 def _target(item: OutputFile, log: bool, site: StagingSite) -> Endpoint:
     if site.output_dir:
-        return Endpoint(file_url(safe_join(site.output_dir, item.lfn)), rse=item.rse)
+        return Endpoint(named_place(site.output_dir, item.lfn), rse=item.rse)
     listed = site.storages_for(*(("pl",) if log else ()), "write_lan", "w", "pw")
     names = [item.rse] if item.rse in listed or not listed else [*listed, item.rse]
     for name in names:

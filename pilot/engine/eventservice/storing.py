@@ -10,7 +10,8 @@ from pilot.core.storage import StagingSite
 from pilot.core.transfer import Direction, Endpoint, Transfer
 from pilot.lib.cancel import Cancel
 from pilot.lib.checksum import parse_checksum
-from pilot.lib.files import file_url, safe_join
+from pilot.lib.files import file_url
+from pilot.staging.paths import named_place
 from pilot.staging.plan import endpoints
 from pilot.staging.transfer import Transferer
 
@@ -25,7 +26,7 @@ def targets(site: StagingSite, lfn: str) -> list[Endpoint]:
     """The places for an archive in the order in which they are tried: the output directory, the storage of the
     activity `es_events`, that of `es_failover`, any that takes outputs. Raises `NoStorage` if there is none."""
     if site.output_dir:
-        return [Endpoint(file_url(safe_join(site.output_dir, lfn)))]
+        return [Endpoint(named_place(site.output_dir, lfn))]
     found: dict[str, Endpoint] = {}
     for activities in _PLACES:
         for rse in site.storages_for(*activities):
