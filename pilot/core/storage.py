@@ -52,8 +52,8 @@ class StagingSite(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a queue's files come from and go to.
 
     `astorages` maps an activity (`read_lan`, `write_lan`, `pl`, ...) to RSE names in order, `copytools` to the names
-    of tools in order, `schemes` to the URL schemes that are allowed. `input_dir` and `output_dir` are
-    directories, by path or URL, that hold inputs under their LFN and receive outputs under theirs; they come before any storage.
+    of tools in order, `schemes` to the URL schemes that are allowed. `input_dir` and `output_dir` are directories, by
+    path or URL, that hold inputs under their LFN and receive outputs under theirs; they come before any storage.
     `staging_map` holds `compute site pattern -> staging sites in order` (`nebraska=firefly_srm,*=local`).
     `max_input_mb` -1 means no limit.
     """

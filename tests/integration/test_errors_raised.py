@@ -77,7 +77,7 @@ def test_a_transform_that_cannot_be_downloaded(tmp_path: Path) -> None:
         _, message = error_of(tmp_path, job, 1149)
         assert "/gone/tf.sh" in message
         asked = len(web.seen)
-        bench, message = error_of(tmp_path, job | {"PandaID": 2}, 1149, base_urls="https://allowed.example/")
+        _, message = error_of(tmp_path, job | {"PandaID": 2}, 1149, base_urls="https://allowed.example/")
         assert "allowed base URLs" in message and len(web.seen) == asked, "what is not allowed is not asked for"
 
 
@@ -136,7 +136,7 @@ def test_an_event_job_from_a_source_without_events(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("fault", "code"), [("500", 1324), ("full", 1333), ("403", 1383), ("other", 1172)])
 def test_an_output_that_its_storage_does_not_take(tmp_path: Path, fault: str, code: int) -> None:
     with serving(tmp_path / "web") as web:
-        bench, message = error_of(
+        _, message = error_of(
             tmp_path, shell_job(1, "echo a > a.txt", outputs=("a.txt",)), code, output_dir=f"{web.url}/{fault}/x"
         )
     assert "a.txt" in message
