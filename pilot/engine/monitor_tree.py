@@ -70,11 +70,15 @@ class Member:
 
 
 class Family:
-    """All processes of one payload over time. Used by one thread at a time."""
+    """All processes of one payload over time. Used by one thread at a time.
+
+    `first_peak_kb` is the largest resident memory that its first process had until it was last seen alive.
+    """
 
     def __init__(self, child: Child, proc: Proc, budget: Budget, files_every_s: float = 10.0) -> None:
         self.child = child
         self.members: dict[int, Member] = {}
+        self.first_peak_kb = 0
         self._roots: dict[int, int] = {}
         self._proc = proc
         self._budget = budget
@@ -107,6 +111,8 @@ class Family:
         first = tree.get(self.child.pid)
         if first is not None and (self.child.exit is not None or first.start_ticks != self.child.start_ticks):
             del tree[self.child.pid]
+        elif first is not None:
+            self.first_peak_kb = max(self.first_peak_kb, self._proc.peak_kb(self.child.pid))
         self._bury(tree)
         for pid, stat in tree.items():
             member = self.members.get(pid)

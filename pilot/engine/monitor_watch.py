@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -20,11 +21,14 @@ from pilot.engine.monitor_life import Life
 from pilot.engine.monitor_tree import Family
 from pilot.lib.cgroup import Group, Reading
 from pilot.lib.gpu import Gpus
+from pilot.lib.procfs import Proc
 
 #: Looks soon after the start, so that a payload of a second has a time series too.
-_FIRST_LOOKS_S = (0.0, 0.1, 0.3, 0.6)
+_FIRST_LOOKS_S = (0.0, 0.01, 0.03, 0.1, 0.3, 0.6)
 #: A series whose points are this part of its length apart.
 _POINTS = 500
+#: The most that one page fault brings of a file (the kernel's fault-around).
+_FAULT_KB = 64
 _LOGS = ("payload.stdout", "payload.stderr")
 
 
@@ -149,6 +153,18 @@ class Watch:
             return None
         return judge.memory_failure(self.limits, sample)
 
+    def _peak_kb(self) -> int:
+        """The largest resident memory of one process of the payload, as far as it can be known.
+
+        The kernel's figure is exact where it is more than this pilot, as which the payload's first process began, ever
+        had. A smaller payload is taken as it was last seen alive; one that nobody saw had at most what its page faults
+        can have brought.
+        """
+        spent = self.family.child.spent
+        if spent.max_rss_kb > Proc().peak_kb(os.getpid()):
+            return spent.max_rss_kb
+        return self.family.first_peak_kb or min(spent.max_rss_kb, spent.page_faults * _FAULT_KB)
+
     def finished(self, workdir: Path) -> Usage:
         """The summary of an ended payload; logs over their limit are shortened to head and tail."""
         usage = msgspec.structs.replace(
@@ -157,11 +173,7 @@ class Watch:
             oom_kills=self.reading.oom_kills,
             cgroup_peak_kb=self.reading.peak_kb,
         )
-        peak_kb = self.family.child.spent.max_rss_kb
-        # The kernel counts what the child was before it became the payload: this pilot. Better than nothing, if
-        # nobody saw the payload alive.
-        if usage.max_rss_kb and peak_kb <= _own_peak_kb():
-            peak_kb = usage.max_rss_kb
+        peak_kb = self._peak_kb()
         if peak_kb > usage.max_rss_kb:
             usage = msgspec.structs.replace(usage, max_rss_kb=peak_kb)
         if not usage.max_pss_kb:
@@ -190,13 +202,3 @@ def _with_reading(sample: Sample, reading: Reading) -> Sample:
         stalled_memory_s=reading.stalled_memory_s,
         stalled_io_s=reading.stalled_io_s,
     )
-
-
-def _own_peak_kb() -> int:
-    """The largest resident size that this process ever had."""
-    try:
-        text = Path("/proc/self/status").read_text()
-    except OSError:
-        return 0
-    _, found, rest = text.partition("VmHWM:")
-    return int(rest.split(None, 1)[0]) if found else 0

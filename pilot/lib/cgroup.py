@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from pilot.lib.hold import Hold
+
 PREFIX = "pilot-"
 
 
@@ -159,19 +161,19 @@ def stalled_s(content: str) -> float:
 
 
 def kill_each(group: Group) -> None:
-    """SIGKILL for each member: pinned by a pidfd first, and signalled only if it is still a member then."""
+    """SIGKILL for each member: held first, and signalled only if it is still a member then."""
     for pid in group.pids():
         try:
-            fd = os.pidfd_open(pid)
+            hold = Hold(pid)
         except OSError:
             continue
         try:
             if pid in group.pids():
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
+                hold.send(signal.SIGKILL)
         except OSError:
             continue
         finally:
-            os.close(fd)
+            hold.close()
 
 
 def _remove_tree(directory: Path) -> bool:

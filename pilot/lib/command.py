@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from pilot.lib.cancel import Cancel
+from pilot.lib.hold import Hold
 
 #: Of each stream so many bytes are kept, the last ones.
 KEPT = 64 * 1024
@@ -93,14 +94,14 @@ class _Course:
         self._kill_at = float("inf")
         self._late = False
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._pidfd = os.pidfd_open(child.pid)
+        self._hold = Hold(child.pid)
         self._kept: dict[int, bytearray] = {}
         self._selector = selectors.DefaultSelector()
         for stream in (child.stdout, child.stderr):
             if stream is not None:
                 self._kept[stream.fileno()] = bytearray()
                 self._selector.register(stream.fileno(), selectors.EVENT_READ)
-        self._selector.register(self._pidfd, selectors.EVENT_READ)
+        self._selector.register(self._hold.fd, selectors.EVENT_READ)
         self._selector.register(self._bell, selectors.EVENT_READ)
 
     def feed(self, text: str) -> None:
@@ -130,9 +131,9 @@ class _Course:
             wait = min(self._end if not self._late else now + 3600, self._kill_at, tick) - now
             ready = self._selector.select(max(0.0, min(wait, 3600.0)))
             for key, _ in ready:
-                if key.fd == self._pidfd:
+                if key.fd == self._hold.fd:
                     ended = True
-                    self._selector.unregister(self._pidfd)
+                    self._selector.unregister(self._hold.fd)
                     self._kill_at = min(self._kill_at, time.monotonic() + _GRACE_S)
                 elif key.fd == self._bell:
                     os.eventfd_read(self._bell)
@@ -167,7 +168,7 @@ class _Course:
         self._child.wait()
         self._selector.close()
         os.close(self._bell)
-        os.close(self._pidfd)
+        self._hold.close()
         for stream in (self._child.stdout, self._child.stderr):
             if stream is not None:
                 stream.close()

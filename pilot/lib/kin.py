@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from pilot.lib.cgroup import Group, members
+from pilot.lib.hold import Hold
 from pilot.lib.procfs import Proc, Stat
 
 TOKEN = "PILOT_TOKEN"
@@ -99,21 +100,21 @@ def _proven(stats: Mapping[int, Stat], identity: Identity, proc: Proc) -> set[in
 
 
 def send(pid: int, start_ticks: int, number: int, proc: Proc) -> bool:
-    """Signal exactly this process: the pidfd pins it, the birth time proves it."""
+    """Signal exactly this process: it is held, the birth time proves it."""
     try:
-        fd = os.pidfd_open(pid)
+        hold = Hold(pid, proc)
     except OSError:
         return False
     try:
         stat = proc.stat(pid)
         if stat is None or stat.start_ticks != start_ticks:
             return False
-        signal.pidfd_send_signal(fd, number)
+        hold.send(number)
         return True
     except (ProcessLookupError, PermissionError):
         return False
     finally:
-        os.close(fd)
+        hold.close()
 
 
 def signal_all(identity: Identity, number: int, proc: Proc) -> list[int]:
@@ -149,7 +150,7 @@ def _signal_each(pids: Iterable[int], number: int, proc: Proc) -> list[int]:
 
 def signal_and_wait(pids: list[int], number: int, patience_s: float, proc: Proc) -> None:
     """Signal these processes and wait until all have ended or the patience is over."""
-    with _pinned(pids) as fds:
+    with _pinned(pids, proc) as fds:
         _signal_each(pids, number, proc)
         _wait(fds, patience_s)
 
@@ -161,25 +162,25 @@ def wait_for(pids: list[int], patience_s: float) -> None:
 
 
 @contextlib.contextmanager
-def _pinned(pids: Iterable[int]) -> Iterator[list[int]]:
-    """Pidfds of those that still exist."""
-    fds = []
+def _pinned(pids: Iterable[int], proc: Proc | None = None) -> Iterator[list[int]]:
+    """Descriptors to wait for, of those that still exist."""
+    holds = []
     try:
         for pid in pids:
             with contextlib.suppress(OSError):
-                fds.append(os.pidfd_open(pid))
-        yield fds
+                holds.append(Hold(pid, proc))
+        yield [hold.fd for hold in holds]
     finally:
-        for fd in fds:
-            os.close(fd)
+        for hold in holds:
+            hold.close()
 
 
-def _wait(pidfds: list[int], patience_s: float) -> None:
+def _wait(fds: list[int], patience_s: float) -> None:
     waiting = select.poll()
-    for fd in pidfds:
+    for fd in fds:
         waiting.register(fd, select.POLLIN)
     end = time.monotonic() + patience_s
-    left = len(pidfds)
+    left = len(fds)
     while left and (remaining_s := end - time.monotonic()) > 0:
         for fd, _ in waiting.poll(remaining_s * 1000):
             waiting.unregister(fd)

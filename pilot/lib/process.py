@@ -23,6 +23,7 @@ from pilot.core.errors import PayloadExecutionException, PilotError, ResourceUna
 from pilot.core.job import Exit
 from pilot.lib import kin
 from pilot.lib.cgroup import Group, attach
+from pilot.lib.hold import Hold
 from pilot.lib.kin import TOKEN, Identity
 from pilot.lib.procfs import Io, Proc
 
@@ -32,11 +33,16 @@ _JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1"; shift; done 2>/dev/null; shift; 
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """What a process and all children it waited for used up, known once it was collected: CPU in s, memory in kB."""
+    """What a process and all children it waited for used up, known once it was collected: CPU in s, memory in kB.
+
+    In `max_rss_kb` the kernel counts as well what the process was before it became the payload: this pilot.
+    `page_faults` bound it from above.
+    """
 
     user_s: float = 0.0
     system_s: float = 0.0
     max_rss_kb: int = 0
+    page_faults: int = 0
     io: Io = Io()
 
 
@@ -66,7 +72,7 @@ class Child:
     def __init__(self, popen: subprocess.Popen[bytes], token: str, cgroup: Group | None, proc: Proc) -> None:
         self.pid = popen.pid
         self.sid = popen.pid
-        self.pidfd = os.pidfd_open(popen.pid)
+        self._hold = Hold(popen.pid, proc)
         self.token = token
         self.cgroup = cgroup
         self.exit: Exit | None = None
@@ -77,6 +83,11 @@ class Child:
         stat = proc.stat(self.pid)
         self.start_ticks = stat.start_ticks if stat else 0
         self.birth = f"{proc.boot_id()}:{self.start_ticks}"
+
+    @property
+    def pidfd(self) -> int:
+        """What to wait for, -1 after `close`; without pidfds in the kernel, something that acts like one."""
+        return self._hold.fd
 
     @property
     def identity(self) -> Identity:
@@ -124,13 +135,11 @@ class Child:
         return self.signal_group(signal.SIGKILL)
 
     def close(self) -> None:
-        """Give the pidfd back and remove the cgroup; members that are just dying are waited for a moment."""
+        """Let the process go and remove the cgroup; members that are just dying are waited for a moment."""
         if self.cgroup is not None and not self.cgroup.remove():
             kin.wait_for(self.cgroup.pids(), 0.5)
             self.cgroup.remove()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+        self._hold.close()
 
 
 def spawn(
@@ -210,7 +219,8 @@ def _collect(pid: int, proc: Proc) -> tuple[Spent, Exit]:
     _, status, used = os.wait4(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     ended = Exit(code=code) if code >= 0 else Exit(signal=-code)
-    return Spent(used.ru_utime, used.ru_stime, used.ru_maxrss, io), ended
+    faults = used.ru_minflt + used.ru_majflt
+    return Spent(used.ru_utime, used.ru_stime, used.ru_maxrss, faults, io), ended
 
 
 def reap_strays(sessions: Mapping[int, int], seen: Mapping[int, int], proc: Proc | None = None) -> list[Stray]:

@@ -144,6 +144,11 @@ class Proc:
         text = self.read(f"{pid}/stat")
         return parse_stat(text) if text else None
 
+    def peak_kb(self, pid: int) -> int:
+        """The largest resident memory that the process had since it became the program that it is; 0 if not told."""
+        _, found, rest = (self.read(f"{pid}/status") or b"").partition(b"VmHWM:")
+        return int(rest.split(None, 1)[0]) if found else 0
+
     def io(self, pid: int) -> Io | None:
         """What the process has read and written."""
         text = self.read(f"{pid}/io")

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pilot.core.errors import MessageHandlingFailure
 from pilot.core.ranges import EventRange
+from pilot.lib.hold import Hold
 from pilot.lib.loop import Loop
 from pilot.runtime.eventwire import Ask, Bye, Done, Failed, Hello, Message, Waiting, ranges_line, word_line
 
@@ -54,7 +55,7 @@ class Peer:
         self.left = False
         self.gone = False
         self._send = send
-        self._pidfd: int | None = None
+        self._hold: Hold | None = None
 
     def hear(self, message: Message) -> None:
         """Pass a message of the worker on to its job."""
@@ -104,15 +105,15 @@ class Peer:
         if self.pid <= 0 or self.pid == os.getpid():
             return
         with contextlib.suppress(OSError):
-            self._pidfd = os.pidfd_open(self.pid)
-            loop.watch(self._pidfd, ended)
+            self._hold = Hold(self.pid)
+            loop.watch(self._hold.fd, ended)
 
     def unwatch(self, loop: Loop) -> None:
         """Let go of the process; safe to call twice."""
-        if self._pidfd is not None:
-            loop.unwatch(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = None
+        if self._hold is not None:
+            loop.unwatch(self._hold.fd)
+            self._hold.close()
+            self._hold = None
 
     def lose(self, loop: Loop, why: str) -> None:
         """The worker is gone: tell its job, once."""

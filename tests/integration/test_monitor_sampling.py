@@ -111,6 +111,22 @@ def test_a_payload_that_ends_at_once_is_accounted_too(monitor: Monitor, payload:
     assert (tmp_path / "memory_monitor_summary.json").exists()
 
 
+def test_the_memory_of_a_small_payload_is_its_own_and_not_that_of_the_pilot_it_began_as(
+    monitor: Monitor, tmp_path: Path
+) -> None:
+    for n in range(5):
+        child = process.spawn(["/bin/true"], cwd=tmp_path, env={}, stdout=1, stderr=2, token=f"t{n}")
+        usage = watched(monitor, child, tmp_path)
+        child.close()
+        assert 0 < usage.max_rss_kb < 8 * 1024 < child.spent.max_rss_kb
+
+
+def test_a_short_peak_of_the_first_process_is_seen_afterwards(monitor: Monitor, payload: Start, tmp_path: Path) -> None:
+    """At the next look, by the kernel's high-water mark: the peak itself falls between two looks."""
+    usage = watched(monitor, payload("kept = hold(24); del kept; time.sleep(1.2)"), tmp_path)
+    assert 24 * 1024 < usage.max_rss_kb < 45 * 1024
+
+
 def test_a_work_directory_that_vanishes_costs_the_files_only(monitor: Monitor, payload: Start, tmp_path: Path) -> None:
     usage = watched(monitor, payload("burn(0.3)"), tmp_path / "gone")
     assert usage.cpu_s > 0.2

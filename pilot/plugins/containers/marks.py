@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pilot.core.command import ContainerRequest
+from pilot.lib.hold import Hold
 from pilot.plugins.containers.base import MARK
 
 _PREFIX = f"{MARK}=".encode()
@@ -37,7 +38,7 @@ def names_of(proc: str, token: str) -> tuple[str, ...]:
 def kill(proc: str, name: str) -> int:
     """End every process of the named container by SIGKILL, again until none is left; returns how many were hit.
 
-    A process is held by its pidfd before its mark is read once more: a number that was given to somebody else in the
+    A process is held before its mark is read once more: a number that was given to somebody else in the
     meantime is never signalled.
     """
     hit = 0
@@ -51,14 +52,14 @@ def kill(proc: str, name: str) -> int:
 
 def _kill_one(proc: str, pid: int, name: str) -> int:
     with suppress(ProcessLookupError, PermissionError):
-        held = os.pidfd_open(pid)
+        held = Hold(pid)
         try:
             value = _mark_of(proc, pid)
             if value is not None and value.rpartition("/")[2] == name:
-                signal.pidfd_send_signal(held, signal.SIGKILL)
+                held.send(signal.SIGKILL)
                 return 1
         finally:
-            os.close(held)
+            held.close()
     return 0
 
 
