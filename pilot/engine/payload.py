@@ -203,7 +203,8 @@ class Finish:
         if exit.code != 0 and self._run.box is not None:
             failure = self._run.box.diagnose(exit, words)
         if failure is None:
-            failure = diagnose.diagnose(exit, words, said, diagnose.Surroundings(oom_kills=usage.oom_kills))
+            launched = self._run.box is not None and self._run.box.request.launcher is not None
+            failure = diagnose.diagnose(exit, words, said, diagnose.Surroundings(usage.oom_kills, alrb=launched))
         if failure is None and said is not None:
             failure = PayloadExecutionFailure(f"exit code 0, but it reports error {said[0]}: {said[1]}").failure()
         if failure is not None and was_full(self._means.workdir, self._run.directory):

@@ -140,3 +140,17 @@ def test_an_output_that_its_storage_does_not_take(tmp_path: Path, fault: str, co
             tmp_path, shell_job(1, "echo a > a.txt", outputs=("a.txt",)), code, output_dir=f"{web.url}/{fault}/x"
         )
     assert "a.txt" in message
+
+
+def test_an_experiments_set_up_script_that_takes_too_long(tmp_path: Path) -> None:
+    """It ends with 2 then; a payload's own 2 means nothing else than that the payload failed."""
+    script = tmp_path / "base" / "user" / "atlasLocalSetup.sh"
+    script.parent.mkdir(parents=True)
+    script.write_text("echo 'lsetup: timed out' >&2; exit 2")
+    queue = {"environ": f"ATLAS_LOCAL_ROOT_BASE={tmp_path}/base", "container_type": "singularity:pilot"}
+    job = shell_job(1, "true") | {"container_name": "docker://image"}
+    (tmp_path / "pilot").mkdir()
+    (tmp_path / "pilot" / "cric_ddmendpoints.json").write_text(json.dumps({"D": {"name": "D"}}))
+    _, message = error_of(tmp_path, job, 1378, queue=queue, experiment="atlas")
+    assert "lsetup: timed out" in message
+    error_of(tmp_path, shell_job(2, "exit 2"), 1305)
