@@ -86,6 +86,8 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
 def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: Redactor) -> int:
     from pilot.cli.credentials import Look, with_credentials
     from pilot.cli.here import look_around, time_left
+    from pilot.cli.keys import key_ring, learning
+    from pilot.cli.panda import panda_settings
     from pilot.cli.queue import queue_of
     from pilot.core.errors import NoLocalSpace
     from pilot.core.staging import StagingSettings
@@ -110,7 +112,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     look: Look | None = None
     if settings.source == "panda":
         settings, look = with_credentials(
-            settings, workdir, os.environ, redactor, lambda own: _panda_settings(own, here.node)
+            settings, workdir, os.environ, redactor, lambda own: panda_settings(own, here.node)
         )
     try:
         slots = slots_for(settings.slots, here.room)
@@ -130,6 +132,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         interval_s=settings.monitor_interval,
         gpus=Gpus.find() if here.facts.gpus else None,
     )
+    ring = key_ring(settings, redactor, lambda: panda_settings(settings, here.node))
     traces, end_traces = _traces(settings, here.node)
     means = Means(
         settings=settings,
@@ -140,11 +143,11 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         slots=slots,
         transferer=make_transferer(
             StagingSettings(max_attempts=settings.stageout_attempts),
-            tool_settings(os.environ, proxy=settings.proxy),
+            tool_settings(os.environ, proxy=settings.proxy, object_keys=ring.keys if ring else None),
             _mark_of(workdir),
         ),
         queue_for=with_setup(queue.queue_for, settings.payload_setup, os.environ),
-        site_for=harvester.sites(settings, queue.site_for),
+        site_for=learning(ring, harvester.sites(settings, queue.site_for)),
         time_floor_s=queue.time_floor_s,
         own_limits=limits,
         redactor=redactor,
@@ -184,6 +187,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
 
 
 def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
+    from pilot.cli.panda import panda_settings
     from pilot.plugins.sources.registry import SOURCES
 
     kind: Any = SOURCES.load(settings.source)
@@ -194,9 +198,9 @@ def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
             raise click.UsageError(error.detail or str(error)) from error
     elif settings.source == "harvester":
         panda: Any = SOURCES.load("panda")
-        found = harvester.make_source(settings, node, lambda: panda(_panda_settings(settings, node)))
+        found = harvester.make_source(settings, node, lambda: panda(panda_settings(settings, node)))
     elif settings.source == "panda":
-        found = kind(_panda_settings(settings, node))
+        found = kind(panda_settings(settings, node))
     else:
         found = kind()
     if settings.server_updates or settings.source == "harvester":  # Harvester's files are no server
@@ -224,39 +228,6 @@ def _traces(settings: Settings, node: Node) -> tuple[Any, Callable[[], None]]:
 
     sink = TraceSink(settings.rucio_host)
     return Traces(sink.put, __version__, node.host, node.site, settings.queue), sink.close
-
-
-def _panda_settings(settings: Settings, node: Node) -> Any:
-    from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
-
-    return PandaSettings(
-        url=_with_port(settings.url, settings.port),
-        queue=settings.queue,
-        label=settings.label,
-        node=node,
-        dialect=DialectName(settings.dialect),
-        ca_file=settings.cacert,
-        ca_path=settings.capath,
-        proxy=settings.proxy,
-        token_file=settings.token_file,
-        origin=settings.token_origin,
-        answer_s=settings.http_timeout,
-        resource_type=settings.resource_type,
-        job_type=settings.job_type,
-        working_group=settings.working_group,
-        country_group=settings.country_group,
-        other_country=settings.other_country,
-        user_agent=f"pilot/{__version__}",
-    )
-
-
-def _with_port(url: str, port: int) -> str:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url if "://" in url else f"https://{url}")
-    if not port or parts.port:
-        return url
-    return parts._replace(netloc=f"{parts.netloc}:{port}").geturl()
 
 
 @contextlib.contextmanager

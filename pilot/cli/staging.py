@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from pilot.core.staging import StagingSettings, ToolSettings
 
@@ -16,7 +16,10 @@ _GRID_CERTIFICATES = "/etc/grid-security/certificates"
 
 
 def tool_settings(
-    environ: Mapping[str, str], options: Mapping[str, Mapping[str, str]] | None = None, proxy: str = ""
+    environ: Mapping[str, str],
+    options: Mapping[str, Mapping[str, str]] | None = None,
+    proxy: str = "",
+    object_keys: Callable[[str], Any] | None = None,
 ) -> ToolSettings:
     """What the copy tools are told: the environment, and the proxy, token and CA files that it names."""
     own = f"/tmp/x509up_u{os.geteuid()}"
@@ -29,6 +32,7 @@ def tool_settings(
         options={name: dict(words) for name, words in (options or {}).items()},
         proxy_file=found,
         ca_path=ca_path or environ.get("SSL_CERT_FILE", ""),
+        object_keys=object_keys,
     )
 
 

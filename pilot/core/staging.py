@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 
 
@@ -47,6 +50,8 @@ class ToolSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     `environment` is what child processes get. `options` holds the queue's words for single tools
     (`{"lsm": {"setup": "..."}}`). Credential files are paths; their content is read by the tool that needs it.
     `spool_dir` takes files on their way from one remote place to another (empty: the system's place for such files).
+    `object_keys` gives the keys that the job server keeps for a place in an object store (`host:port/bucket/key`), None
+    for a place without; it raises `PilotError`.
     """
 
     environment: dict[str, str] = {}
@@ -58,3 +63,4 @@ class ToolSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     ca_path: str = ""
     verify_tls: bool = True
     spool_dir: str = ""
+    object_keys: Callable[[str], Any] | None = None

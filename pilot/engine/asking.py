@@ -77,6 +77,7 @@ class Asking:
             self._on_answer(())
             return
         self._failed = 0
+        self._means.resource_types |= acquired.resource_types
         if not acquired.pending:  # while a request stands, no answer is not yet an empty one
             self._empty = 0 if acquired.jobs else self._empty + 1
         requests = self._means.settings.getjob_requests

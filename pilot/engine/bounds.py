@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,13 +11,20 @@ import msgspec
 from pilot.core.job import JobDefinition
 from pilot.core.limits import Limits
 from pilot.core.queue import QueueData
-from pilot.core.resources import memory_limit_mb
+from pilot.core.resources import ResourceType, memory_limit_mb
 
 _LOOPING_S, _STDOUT_MB, _OUTPUT_MB, _DISK_FREE_MB = 7200, 2048, 500_000, 1024
 
 
-def limits_of(definition: JobDefinition, queue: QueueData, disk_total_mb: int, own: Limits | None = None) -> Limits:
-    """The limits of a job's payload; what `own` sets (differs from 0) wins. `disk_total_mb` is its file system's size.
+def limits_of(
+    definition: JobDefinition,
+    queue: QueueData,
+    disk_total_mb: int,
+    own: Limits | None = None,
+    types: Mapping[str, ResourceType] | None = None,
+) -> Limits:
+    """The limits of a job's payload; what `own` sets (differs from 0) wins. `disk_total_mb` is its file system's size,
+    `types` are the server's resource types: those that it does not tell have the usual memory.
 
     The free disk that must stay is 1 GB, on small file systems a twentieth of them.
     """
@@ -27,6 +35,7 @@ def limits_of(definition: JobDefinition, queue: QueueData, disk_total_mb: int, o
             definition.memory_mb,
             queue.max_memory_mb,
             queue.cores,
+            types,
         ),
         memory_grace=queue.memory_factor,
         wall_s=queue.wall_limit_s(definition.max_wall_s),

@@ -15,6 +15,7 @@ from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Job
 from pilot.core.limits import Limits
 from pilot.core.queue import QueueData
+from pilot.core.resources import ResourceType
 from pilot.core.settings import Settings
 from pilot.core.storage import StagingSite
 from pilot.core.update import Node
@@ -67,7 +68,7 @@ class Means:
 
     `look_at_credentials` renews what is due; it tells after how many seconds to look again, and what is wrong.
     `queue_for` and `site_for` tell the queue data and its storages as a job's overlay would have them. A pilot that
-    has run for `time_floor_s` takes no further job (0: no such limit).
+    has run for `time_floor_s` takes no further job (0: no such limit). `resource_types` are those of the server.
     """
 
     settings: Settings
@@ -91,6 +92,7 @@ class Means:
     look_at_credentials: Callable[[], tuple[float, Failure | None]] | None = None
     pilot: int = 0
     time_floor_s: int = 0
+    resource_types: dict[str, ResourceType] = field(default_factory=dict)
     claims: Claims = field(default_factory=Claims)
     staging: Worker = field(init=False)
 

@@ -144,7 +144,8 @@ def end(means: Means, run: Run) -> None:
 def _limits(means: Means, run: Run) -> Limits:
     disk = os.statvfs(run.directory)
     total_mb = disk.f_blocks * disk.f_frsize // 1024**2
-    return limits_of(run.definition, means.queue_for(run.definition), total_mb, means.own_limits)
+    queue = means.queue_for(run.definition)
+    return limits_of(run.definition, queue, total_mb, means.own_limits, means.resource_types)
 
 
 class Finish:

@@ -91,10 +91,10 @@ class S3Handler(Handler):
 
 
 @contextlib.contextmanager
-def serving_s3(root: Path) -> Iterator[WebServer]:
+def serving_s3(root: Path, handler: type[S3Handler] = S3Handler) -> Iterator[WebServer]:
     """The service, with buckets as directories below `root`."""
     root.mkdir(parents=True, exist_ok=True)
-    server = WebServer(root, S3Handler)
+    server = WebServer(root, handler)
     server.parts = {}  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

@@ -19,7 +19,9 @@ from pilot.lib.redact import Redactor
 from pilot.plugins.sources.base import Capacity
 from pilot.plugins.sources.panda import PandaSource
 from pilot.plugins.sources.panda_credentials import CredentialWatch, Kept, PandaCredentials
+from pilot.plugins.sources.panda_server import PandaServer
 from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
+from pilot.plugins.sources.panda_types import PandaTypes
 from pilot.plugins.sources.panda_worker import PandaWorker
 from tests.certificates import Authority
 from tests.panda_script import PandaScript
@@ -215,4 +217,6 @@ def test_resource_types_come_from_both_dialects(worker: Make, plain: Scripted) -
     plain.routes["/api/v1/metaconfig/get_resource_types"] = lambda asked: good([record])
     plain.routes["/server/panda/getResourceTypes"] = lambda asked: {"StatusCode": 0, "ResourceTypes": [record]}
     for dialect in (DialectName.V1, DialectName.CLASSIC):
-        assert worker(settings(plain, dialect)).resource_types()["SCORE"].most_memory_mb == 2000
+        server = PandaServer(settings(plain, dialect))
+        assert PandaTypes(server).fetch()["SCORE"].most_memory_mb == 2000
+        server.close()

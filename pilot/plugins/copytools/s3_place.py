@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from pilot.core.errors import PilotError
 from pilot.core.staging import ToolSettings
 from pilot.lib.credentials import BadCredential, S3Keys, s3_keys
 from pilot.plugins.copytools.base import Fault, ToolError
@@ -46,8 +47,24 @@ def _secure(scheme: str, host: str) -> bool:
     return scheme.lower() == "s3s" or ":" not in host
 
 
+def server_keys(place: S3Place, settings: ToolSettings) -> S3Keys | None:
+    """The keys that the job server keeps for a place, None if there are none. Raises `ToolError`."""
+    if settings.object_keys is None or place.user:
+        return None
+    host = place.endpoint.partition("://")[2]
+    try:
+        keys: S3Keys | None = settings.object_keys("/".join(filter(None, (host, place.bucket, place.key))))
+    except PilotError as error:
+        raise ToolError(Fault.SERVICE if error.retry else Fault.CREDENTIAL, f"no key pair: {error}") from error
+    if keys is not None and not keys.endpoint and place.endpoint:
+        return msgspec.structs.replace(keys, endpoint=place.endpoint)
+    return keys
+
+
 def keys_for(place: S3Place, settings: ToolSettings, label: str) -> S3Keys:
-    """The keys for a place. Raises `ToolError`."""
+    """The keys for a place: the job server's first. Raises `ToolError`."""
+    if (kept := server_keys(place, settings)) is not None:
+        return kept
     try:
         keys = s3_keys(settings.environment, place.user, place.site, label)
     except BadCredential as error:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from pilot.core.resources import ResourceType
 from pilot.core.update import Answer, JobUpdate
 from pilot.plugins.sources.events import EventSource as EventSource
 
@@ -28,12 +29,14 @@ class Acquired(msgspec.Struct, frozen=True):
     `jobs` are descriptions with the keys of protocol.md section 2, JSON-typed, as received. `finished` says that
     this source will never have more (a list of files that is used up). `wait_s` is the source's wish, if any, for
     the time until the next request. `pending`: the request stands, its answer takes time; ask again at once.
+    `resource_types` are those that the server has told, by name.
     """
 
     jobs: tuple[dict[str, Any], ...] = ()
     finished: bool = False
     wait_s: float | None = None
     pending: bool = False
+    resource_types: dict[str, ResourceType] = {}
 
 
 class Source(Protocol):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pilot.core.errors import RequestRefused
 from pilot.core.update import Answer, JobUpdate
 from pilot.plugins.sources.base import Acquired, Capacity
 from pilot.plugins.sources.panda_server import PandaServer, Tongue
 from pilot.plugins.sources.panda_settings import PandaSettings
+from pilot.plugins.sources.panda_types import PandaTypes
 from pilot.plugins.sources.panda_worker import PandaWorker
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ class PandaSource:
         self.tongue = Tongue(settings.dialect)
         self._ask = PandaServer(settings, self.tongue)
         self._tell = PandaServer(settings, self.tongue)
+        self._types = PandaTypes(self._ask)
         self._events: PandaEvents | None = None
 
     @property
@@ -42,7 +46,8 @@ class PandaSource:
     def acquire(self, capacity: Capacity) -> Acquired:
         """Ask for jobs; none is an answer too."""
         dialect = self._ask.dialect
-        return dialect.read_jobs(self._ask.call(dialect.acquire(capacity, self.settings)))
+        acquired = dialect.read_jobs(self._ask.call(dialect.acquire(capacity, self.settings)))
+        return msgspec.structs.replace(acquired, resource_types=self._types.for_jobs(acquired.jobs))
 
     def report(self, updates: Sequence[JobUpdate]) -> Sequence[Answer]:
         """Tell the server, in bulk where there are several."""

@@ -1,11 +1,10 @@
-"""What a pilot tells a PanDA server of itself and its node (protocol.md 1.7, 1.9)."""
+"""What a pilot tells a PanDA server of itself and its node (protocol.md 1.7)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from pilot.core.resources import ResourceType, read_types
 from pilot.plugins.sources.panda_server import PandaServer, Tongue
 from pilot.plugins.sources.panda_settings import PandaSettings
 
@@ -41,11 +40,6 @@ class PandaWorker:
                 return False
             dialect.read_done(self._server.call(call))
         return True
-
-    def resource_types(self) -> dict[str, ResourceType]:
-        """The server's resource types by name."""
-        dialect = self._server.dialect
-        return read_types(dialect.read_resource_types(self._server.call(dialect.resource_types())))
 
     def close(self) -> None:
         """Let go of the connection."""
