@@ -167,6 +167,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
         queue=settings.queue,
         source=settings.source,
         url=settings.url,
+        cores=here.room.cores,
     )
     _write_braindump(settings, workdir, means.pilot)
     logging.getLogger("pilot").info("pilot %s in %s: %s", __version__, workdir, here.words())
@@ -180,7 +181,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     if means.ground is not None:
         means.ground.restore()
     with contextlib.suppress(NoLocalSpace):
-        store.end_pilot(means.pilot, code)
+        store.end_pilot(means.pilot, code, sum(os.times()[:4]))
     store.close()
     loop.close()
     return code

@@ -1,4 +1,4 @@
-"""`pilot show JOB`: all that is known of one job, the reason of a failure first."""
+"""`pilot show JOB`: all that is known of one job, the reason of a failure first; `--worker`: of a whole pilot."""
 
 from __future__ import annotations
 
@@ -7,24 +7,63 @@ from typing import Any
 
 import click
 
+from pilot.cli import show_ranges, show_worker
 from pilot.cli.place import db_option, json_option, print_json, reading, the_job
 from pilot.cli.tables import clock, seconds, size, table
+from pilot.core.errors import FileHandlingFailure
+from pilot.insight.ranges import ranges_of
+from pilot.insight.read import Reader
+from pilot.insight.worker import worker_profile
 
 
 @click.command(name="show")
-@click.argument("job")
+@click.argument("job", required=False)
+@click.option("--ranges", is_flag=True, help="all event ranges of an event service job, not only their numbers")
+@click.option(
+    "--worker",
+    type=click.IntRange(min=0),
+    is_flag=False,
+    flag_value=0,
+    help="instead of a job: how the time of a whole pilot divides among its jobs (a number, or the last one)",
+)
 @db_option
 @json_option
-def command(job: str, db: Path, as_json: bool) -> None:
-    """Tell all that is known of JOB (a PandaID, or PandaID.attempt)."""
+def command(job: str | None, ranges: bool, worker: int | None, db: Path, as_json: bool) -> None:
+    """Tell all that is known of JOB (a PandaID, or PandaID.attempt), or of a pilot (--worker)."""
+    if (job is None) == (worker is None):
+        raise click.UsageError("name a JOB, or --worker")
     with reading(db) as reader:
+        if worker is not None:
+            _tell_worker(reader, worker, as_json)
+            return
+        assert job is not None
         found = reader.job(the_job(reader, job))
+        found["event_ranges"] = ranges_of(reader, found["key"], everything=ranges)
     if as_json:
         print_json(found)
         return
-    for part in (_head, _error, _usage, _files, _phases, _messages):
+    for part in (
+        _head,
+        _error,
+        _usage,
+        lambda known: show_ranges.told(known["event_ranges"]),
+        _files,
+        _phases,
+        _messages,
+    ):
         if text := part(found):
             click.echo(text)
+
+
+def _tell_worker(reader: Reader, number: int, as_json: bool) -> None:
+    try:
+        profile = worker_profile(reader, number)
+    except FileHandlingFailure as error:
+        raise click.UsageError(error.detail or str(error)) from error
+    if as_json:
+        print_json(profile)
+    else:
+        click.echo(show_worker.told(profile))
 
 
 def _head(job: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import time
 
 from pilot.core.errors import FileHandlingFailure
 from pilot.db.ranges import SCHEMA as EVENT_RANGES
+from pilot.db.runs import SCHEMA as RUNS
 
 _FIRST = """
 CREATE TABLE pilots (
@@ -59,6 +60,7 @@ CREATE INDEX processes_alive ON processes(id) WHERE ended IS NULL;
 MIGRATIONS: list[tuple[str, str]] = [
     ("0001_first", _FIRST),
     ("0002_event_ranges", EVENT_RANGES),
+    ("0003_runs", RUNS),
 ]
 
 

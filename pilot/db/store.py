@@ -22,6 +22,7 @@ from pilot.core.lifecycle import Job, Phase
 from pilot.core.transfer import Attempt, Outcome
 from pilot.core.update import Answer, JobUpdate
 from pilot.core.usage import Sample
+from pilot.db.runs import Runs
 from pilot.db.schema import migrate
 
 _SAMPLE_FIELDS = [f.name for f in msgspec.structs.fields(Sample)]
@@ -53,7 +54,7 @@ class Process(msgspec.Struct, frozen=True):
     container: str
 
 
-class Store:
+class Store(Runs):
     """What the pilot knows, on disk. Every method outside `transaction` is a transaction of its own.
 
     `clean` takes known secrets out of what is written of a job's course; what was asked for is kept as it was asked.
@@ -103,9 +104,10 @@ class Store:
         )
         return int(cursor.lastrowid or 0)
 
-    def end_pilot(self, pilot: int, exit_code: int) -> None:
-        """Note that it ended."""
-        self._write("UPDATE pilots SET ended = ?, exit_code = ? WHERE pilot = ?", (time.time(), exit_code, pilot))
+    def end_pilot(self, pilot: int, exit_code: int, cpu_s: float | None = None) -> None:
+        """Note that it ended; `cpu_s` is what it and all that it started used."""
+        row = (time.time(), exit_code, cpu_s, pilot)
+        self._write("UPDATE pilots SET ended = ?, exit_code = ?, cpu_s = ? WHERE pilot = ?", row)
 
     # jobs
 

@@ -65,6 +65,14 @@ def announce(means: Means, run: Run) -> None:
     run.group = means.ground.make(name, bounds) if means.ground else None
     intent = Identity(0, f"{Proc().boot_id()}:0", 0, token, run.group.identity if run.group else "")
     means.store.add_process(run.key, msgspec.json.encode(intent).decode(), run.box.mark if run.box else "")
+    cores = run.grant.cores if run.grant else run.definition.cores
+    means.store.begin_run(run.key, run.facts.runs, means.pilot, max(1, cores))
+
+
+def note_end(means: Means, run: Run, facts: Facts) -> None:
+    """Let the PilotDB know that nothing of the payload runs any more, and what it has used."""
+    means.store.end_processes(run.key)
+    means.store.end_run(run.key, facts.runs, facts.usage.cpu_s if facts.usage else None)
 
 
 def _token(means: Means, run: Run) -> str:

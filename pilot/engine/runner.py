@@ -257,7 +257,7 @@ class Runner:
         failure, facts = finish.collect()
         failure = failure or self.events.verdict(run)
         facts = _timed(run, "payload", ended=True, facts=facts)
-        self._event(run, Reply(Phase.RUNNING, failure), facts, lambda: self.means.store.end_processes(run.key))
+        self._event(run, Reply(Phase.RUNNING, failure), facts, lambda: payload.note_end(self.means, run, facts))
 
     def _abandon(self, run: Run) -> None:
         """Interrupt what is being done for the job now; its reply will come."""

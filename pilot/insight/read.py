@@ -62,6 +62,37 @@ class Reader:
         rows = self._rows("SELECT * FROM samples WHERE key = ? ORDER BY at DESC LIMIT 1", key)
         return rows[0] if rows else None
 
+    def runs(self, pilot: int) -> list[dict[str, Any]]:
+        """The payload runs of one pilot, the oldest first. `last` is when it was last heard of the job; `events` those
+        that the job has worked through, told with its last run."""
+        return self._rows(
+            "SELECT r.*, j.job_id, j.attempt, max(r.started, coalesce(r.ended, 0), coalesce(s.at, 0)) AS last,"
+            " CASE WHEN r.run = (SELECT max(run) FROM runs WHERE key = r.key)"
+            " THEN json_extract(j.facts, '$.events') END AS events"
+            " FROM runs r JOIN jobs j USING (key)"
+            " LEFT JOIN (SELECT key, max(at) AS at FROM samples GROUP BY key) s USING (key)"
+            " WHERE r.pilot = ? ORDER BY r.started, r.key",
+            pilot,
+        )
+
+    def range_counts(self, key: str) -> dict[int, int]:
+        """How many event ranges of a job are in which `core.rangestate.RangeState`; empty for a job without any."""
+        rows = self._rows("SELECT state, count(*) AS n FROM event_ranges WHERE key = ? GROUP BY state", key)
+        return {row["state"]: row["n"] for row in rows}
+
+    def ranges(self, key: str, rest: str, *values: object) -> list[dict[str, Any]]:
+        """Event ranges of a job; `rest` is SQL that goes on after `WHERE key = ?`."""
+        return self._rows(
+            "SELECT n, id, lfn, start_event, last_event, state, tries, archive, output, cpu_s, wall_s, failure AS why,"
+            f" fatal FROM event_ranges JOIN event_files USING (key, file) WHERE key = ? {rest}",
+            key,
+            *values,
+        )
+
+    def event_archives(self, key: str) -> list[dict[str, Any]]:
+        """The archives of a job's event ranges."""
+        return self._rows("SELECT * FROM event_archives WHERE key = ? ORDER BY archive", key)
+
     def pilots(self) -> list[dict[str, Any]]:
         """The pilots that have worked here, the oldest first."""
         return self._rows("SELECT * FROM pilots ORDER BY pilot")
