@@ -39,7 +39,7 @@ class Bench:
 
     def run(self, *answers: Acquired | PilotError, **settings: Any) -> Asking:
         self.answers.extend(answers)
-        means: Any = SimpleNamespace(source=self, loop=self.loop, settings=Settings(**settings))
+        means: Any = SimpleNamespace(source=self, loop=self.loop, settings=Settings(**settings), resource_types={})
         self.asking = Asking(means, lambda: self.busy, self.heard, self.again)
         self.loop.post(self.again)
         self.loop.run()
