@@ -118,12 +118,12 @@ def test_a_cancel_ends_the_copy_of_a_large_file_and_leaves_nothing(tmp_path: Pat
     threading.Timer(0.1, cancel.set).start()
     begin = time.monotonic()
     (outcome,) = transferer(checksums=()).carry_out(
-        [order(fifo_like, Path("/dev/shm") / tmp_path.name / "big")], cancel=cancel
+        [order(fifo_like, Path("/dev/shm") / f"{os.getpid()}-{tmp_path.name}" / "big")], cancel=cancel
     )
     assert time.monotonic() - begin < 5
     assert outcome.failure
-    assert os.listdir(Path("/dev/shm") / tmp_path.name) == []
-    os.rmdir(Path("/dev/shm") / tmp_path.name)
+    assert os.listdir(Path("/dev/shm") / f"{os.getpid()}-{tmp_path.name}") == []
+    os.rmdir(Path("/dev/shm") / f"{os.getpid()}-{tmp_path.name}")
 
 
 def test_nothing_starts_after_a_cancel(tmp_path: Path) -> None:
