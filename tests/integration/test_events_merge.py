@@ -15,7 +15,7 @@ from pilot.core.transfer import Endpoint
 from pilot.engine.unpack import unpack
 from pilot.plugins.sources.dummy import DummySource
 from pilot.runtime.eventarchive import ArchiveWriter
-from pilot.staging.plan import _sources
+from pilot.staging.plan import sources_of
 from tests.bench import Bench, shell_job
 
 
@@ -94,6 +94,6 @@ def test_zip_files_are_taken_apart_too(tmp_path):
 def test_the_input_of_a_merge_job_is_found_by_the_number_of_its_object_store():
     store = Storage("OS", bucket="7", accesses=(Access("s3://os/bucket/"),))
     site = StagingSite(storages=(Storage("DISK", accesses=(Access("root://d//"),)), store))
-    (place,) = _sources(InputFile("x.tar", "mc", storage_id=7, path_convention=1000), "x.tar", site)
+    (place,) = sources_of(InputFile("x.tar", "mc", storage_id=7, path_convention=1000), "x.tar", site)
     assert isinstance(place, Endpoint)
     assert place.rse == "OS" and place.url.startswith("s3://os/bucket/transient/") and place.url.endswith("/x.tar")
