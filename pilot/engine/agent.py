@@ -33,6 +33,7 @@ from pilot.core.lifecycle import Phase
 from pilot.engine import recovery
 from pilot.engine.asking import Asking
 from pilot.engine.horizon import Horizon
+from pilot.engine.leaving import leave_nothing
 from pilot.engine.means import Means, Run
 from pilot.engine.monitor import LimitBroken, Sampled
 from pilot.engine.records import check_inputs
@@ -88,7 +89,7 @@ class Agent:
             _log.error("%s: nothing can be noted any more, the pilot ends", full)
             self._exit_code = ExitCode.NO_SPACE
         finally:
-            self.runner.kill_payloads()
+            leave_nothing(self.runner.active.values(), self.means.ground)
         self._tell_worker("finished")
         self._asking.close()
         self.runner.reporter.close(2.0)

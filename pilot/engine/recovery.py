@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,28 +18,33 @@ from pilot.engine.boxes import Boxes
 from pilot.engine.means import Run
 from pilot.lib.kin import Identity
 from pilot.lib.log import JobLog
-from pilot.lib.process import end_survivors
+from pilot.lib.orphans import end_all
 from pilot.lib.redact import Redactor
+from pilot.lib.worker import all_at_once
 from pilot.plugins.sources.base import Source
 
 _log = logging.getLogger("pilot.recovery")
+#: How many containers are ended at the same time, and how long their runtimes may take for all of them.
+_AT_ONCE, _CONTAINERS_S = 8, 120.0
 #: The server's words for a job that nobody waits for any more.
 _OVER = frozenset({"finished", "failed", "cancelled", "closed", "merging"})
 
 
 def end_orphans(processes: Sequence[Process], grace_s: float, boxes: Boxes) -> list[int]:
-    """End what is left of payloads, provably ours by token, birth, cgroup or container name; the settled rows' ids."""
+    """End what is left of payloads, provably ours by token, birth, cgroup or container name; the settled rows' ids.
+
+    All containers are ended side by side, then all processes are told at once and waited for together.
+    """
+    works = [partial(boxes.end, process.container) for process in processes]
+    wrong = all_at_once("recovery", works, _AT_ONCE, _CONTAINERS_S)
+    identities = [msgspec.json.decode(process.identity, type=Identity) for process in processes]
     settled = []
-    for process in processes:
-        try:
-            boxes.end(process.container)
-        except PilotError as error:
+    for process, error, left in zip(processes, wrong, end_all(identities, grace_s), strict=True):
+        if error is not None:
             _log.error("job %s: container %s cannot be ended: %s", process.key, process.container, error)
-        identity = msgspec.json.decode(process.identity, type=Identity)
-        left = end_survivors(identity, grace_s)
         if left:
             _log.error("job %s: processes %s of the earlier pilot cannot be ended", process.key, left)
-        else:
+        if error is None and not left:
             settled.append(process.id)
     return settled
 

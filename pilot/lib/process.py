@@ -22,9 +22,10 @@ import msgspec
 from pilot.core.errors import PayloadExecutionException, PilotError, ResourceUnavailable
 from pilot.core.job import Exit
 from pilot.lib import kin
-from pilot.lib.cgroup import Group, attach
+from pilot.lib.cgroup import Group
 from pilot.lib.hold import Hold
 from pilot.lib.kin import TOKEN, Identity
+from pilot.lib.orphans import end_all
 from pilot.lib.procfs import Io, Proc
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -258,14 +259,4 @@ def end_survivors(identity: Identity, grace_s: float, proc: Proc | None = None) 
 
     Its cgroup is removed.
     """
-    proc = proc or Proc()
-    for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 2.0), (signal.SIGKILL, 2.0)):
-        left = survivors(identity, proc)
-        if not left:
-            break
-        kin.signal_and_wait(left, number, patience_s, proc)
-    left = survivors(identity, proc)
-    group = attach(identity.cgroup)
-    if group is not None and not left:
-        group.remove()
-    return left
+    return end_all([identity], grace_s, proc)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pilot.core.errors import PilotError, UnknownException
@@ -48,3 +48,33 @@ class Worker:
                 result, error = None, UnknownException(f"{type(unknown).__name__}: {unknown}")
                 error.__cause__ = unknown
             done(result, error)
+
+
+def all_at_once(
+    name: str, works: Sequence[Callable[[], None]], threads: int, limit_s: float
+) -> list[PilotError | None]:
+    """Have all of these done side by side, by threads that end with them; what went wrong with each, in their order.
+
+    Work that has not ended within `limit_s` is left to itself and counts as gone wrong.
+    """
+    wrong: list[PilotError | None] = [UnknownException(f"no answer within {limit_s:g} s") for _ in works]
+    left = len(works)
+    over = threading.Event()
+    lock = threading.Lock()
+
+    def done(at: int, error: PilotError | None) -> None:
+        nonlocal left
+        with lock:
+            wrong[at] = error
+            left -= 1
+            if not left:
+                over.set()
+
+    if works:
+        worker = Worker(name, min(threads, len(works)))
+        for at, work in enumerate(works):
+            worker.submit(work, lambda _, error, at=at: done(at, error))  # type: ignore[misc]
+        over.wait(limit_s)
+        worker.close(0.0)
+    with lock:
+        return list(wrong)

@@ -124,10 +124,10 @@ def runtime(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runtime]
             user = {"user": less["uid"], "group": less["uid"], "extra_groups": []}
             request.getfixturevalue("monkeypatch").setattr(podman, "_ROOT", readable_package(Path(less["folder"])))
     elif name == "apptainer":
-        # No package of Debian 12: tested where somebody installed it. As root it wants to be told of user namespaces.
-        program = shutil.which("apptainer") or pytest.skip("apptainer is not installed")
-        env["PATH"] = f"{Path(program).parent}:{PATH}"
-        image, options = request.getfixturevalue("rootfs")["folder"], ("--userns",)
+        # No package of Debian 12: it comes from a later one. As root it wants to be told of user namespaces.
+        told = request.getfixturevalue("apptainer")
+        env["PATH"] = f"{told['path']}:{PATH}"
+        image, options = told["image"], ("--userns",)
     elif name == "sif":
         image = str(request.getfixturevalue("sif_image"))
     else:

@@ -45,7 +45,7 @@ def words(text: str) -> tuple[str, ...]:
 def test_apptainer_sees_what_is_bound_and_nothing_of_the_users_home() -> None:
     wrapped = Apptainer(HOST).wrap(COMMAND, REQUEST)
     assert wrapped.argv == words(
-        "apptainer exec --cleanenv --contain --pid --home /jobs/1:/srv "
+        "apptainer --quiet exec --cleanenv --contain --pid --home /jobs/1:/srv "
         "--bind /cvmfs:/cvmfs:ro --bind /data/in:/input:ro "
         "--bind /scratch:/scratch --bind /jobs/1:/srv --pwd /srv --ipc /images/el9.sif /bin/bash -c 'run it'"
     )
@@ -63,7 +63,7 @@ def test_apptainer_passes_gpus_the_network_and_a_login_on() -> None:
     request = replaced(gpus=("0",), network=False, login=RegistryLogin("me", "pw"), inside="", options=(), binds=())
     wrapped = Apptainer(HOST).wrap(COMMAND, request)
     assert wrapped.argv[:-4] == words(
-        "apptainer exec --cleanenv --contain --pid --no-home "
+        "apptainer --quiet exec --cleanenv --contain --pid --no-home "
         "--bind /jobs/1:/jobs/1 --pwd /jobs/1 --nv --net --network none"
     )
     assert (wrapped.env["APPTAINER_DOCKER_USERNAME"], wrapped.env["APPTAINER_DOCKER_PASSWORD"]) == ("me", "pw")

@@ -32,12 +32,12 @@ class Apptainer:
         self._program = host.program or self.program
 
     def wrap(self, command: Command, request: ContainerRequest) -> Command:
-        """`apptainer exec OPTIONS IMAGE COMMAND`."""
+        """`apptainer --quiet exec OPTIONS IMAGE COMMAND`: all that it tells but warnings would seem the payload's."""
         if not request.image:
             raise QueueNotSetUpForContainers("no image is named")
         inner = allowed(command.env, request.env_names)
         work = Bind(request.workdir, request.work_inside, writable=True)
-        argv = [self._program, "exec", "--cleanenv", "--contain", "--pid"]
+        argv = [self._program, "--quiet", "exec", "--cleanenv", "--contain", "--pid"]
         if inner.pop("HOME", "") == request.work_inside:
             argv += ["--home", f"{request.workdir}:{request.work_inside}"]
         else:
