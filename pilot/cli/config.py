@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from pilot.cli import settings as settings_of
+from pilot.cli.info import Info, info_of
 from pilot.cli.place import json_option
 from pilot.core.settings import Settings
 
@@ -57,7 +58,8 @@ def show(files: tuple[Path, ...], as_json: bool) -> None:
 def query(names: tuple[str, ...], files: tuple[Path, ...], as_json: bool, **flags: Any) -> None:
     """The values of settings, one a line; `queue.KEY` asks for the queue's data, `storage.RSE` for a storage."""
     settings = settings_of.load(flags, files)
-    found = {name: _value(name, settings) for name in names}
+    info = info_of(files)
+    found = {name: _value(name, settings, info) for name in names}
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -87,10 +89,10 @@ def validate(files: tuple[Path, ...], as_json: bool) -> int:
     return 0 if all(report["ok"] for report in reports) else _EXIT_BAD
 
 
-def _value(name: str, settings: Settings) -> Any:
+def _value(name: str, settings: Settings, info: Info) -> Any:
     group, dot, key = name.partition(".")
     if dot and group in ("queue", "storage"):
-        return _of_queue(group, key, settings)
+        return _of_queue(group, key, settings, info)
     known = {field.name: field for field in fields(Settings)}
     plain = name.replace("-", "_")
     if plain not in known:
@@ -100,14 +102,14 @@ def _value(name: str, settings: Settings) -> Any:
     return getattr(settings, plain)
 
 
-def _of_queue(group: str, key: str, settings: Settings) -> Any:
+def _of_queue(group: str, key: str, settings: Settings, info: Info) -> Any:
     import msgspec
 
     from pilot.cli.queue import queue_of
     from pilot.core.job import InputFile, JobDefinition
     from pilot.lib.validate import nearest
 
-    known = queue_of(settings, Path(settings.workdir).absolute(), os.environ)
+    known = queue_of(settings, Path(settings.workdir).absolute(), os.environ, info)
     job = JobDefinition(job_id=1, inputs=(InputFile("any", rse=key),) if group == "storage" else ())
     if group == "storage":
         storage = known.site_for(job).storage(key)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
+from pilot.cli.info import Info
 from pilot.core.job import JobDefinition
 from pilot.core.queue import QueueData
 from pilot.core.settings import Settings
 from pilot.core.storage import Access, StagingSite, Storage
 
+Where = tuple[str, str]
 Queues = Callable[[JobDefinition], QueueData]
 Sites = Callable[[JobDefinition], StagingSite]
 
@@ -33,26 +35,34 @@ class Known(NamedTuple):
 _CVMFS = "atlas.cern.ch/repo/sw/local/etc"
 
 
-def queue_of(settings: Settings, workdir: Path, environ: Mapping[str, str]) -> Known:
-    """What is known of the settings' queue.
+def queue_of(settings: Settings, workdir: Path, environ: Mapping[str, str], info: Info | None = None) -> Known:
+    """What is known of the settings' queue; `info` is what the user's files say of that.
 
     Raises `PilotError` with the exit codes 71, 72, 78 or 83 for a queue that cannot be used.
     """
-    main, storages = _places(settings, workdir, environ)
-    if not main:
-        own = QueueData(settings.queue, settings.queue, settings.queue, job_maxwalltime=True)
+    info = info or Info()
+    places = _places(settings, workdir, environ, info)
+    if not places["main"]:
+        own = _own_queue(settings.queue, info.overlay)
         site = _completed(StagingSite(settings.queue, settings.queue), settings, workdir)
         return Known(lambda job: own, lambda job: site)
     from pilot.info.places import Place
     from pilot.info.service import InfoService, InfoSettings, check_usable
+    from pilot.lib.http import HttpSettings
 
     service = InfoService(
         InfoSettings(
             queue=settings.queue,
-            main=tuple(Place(name, where) for name, where in main),
-            storages=tuple(Place(name, where) for name, where in storages),
+            **{what: tuple(Place(name, where) for name, where in found) for what, found in places.items()},
             cache_dir=str(workdir / ".cache"),
+            fresh_s=info.cache_s,
+            local_s=info.local_s,
+            rounds=info.rounds,
             pause_s=settings.info_pause,
+            overlay=info.overlay,
+            http=HttpSettings(
+                connect_s=min(10.0, info.fetch_s), silence_s=min(20.0, info.fetch_s), total_s=info.fetch_s
+            ),
         )
     )
     service.load()
@@ -61,24 +71,39 @@ def queue_of(settings: Settings, workdir: Path, environ: Mapping[str, str]) -> K
     return Known(service.queue, lambda job: _completed(service.site(job), settings, workdir), label, floor_s)
 
 
-def _places(
-    settings: Settings, workdir: Path, environ: Mapping[str, str]
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Where queue and storage data lie, in the order of preference: named, local files, CVMFS."""
+def _own_queue(name: str, overlay: Mapping[str, Any]) -> QueueData:
+    """The queue of a pilot that nobody tells of one, as the user's files would have it."""
+    if not overlay:
+        return QueueData(name, name, name, job_maxwalltime=True)
+    from pilot.info.read_queue import merge, read_queue
+
+    return read_queue(merge({}, {"nickname": name, "params": {"job_maxwalltime": True}}, overlay), name)
+
+
+def _places(settings: Settings, workdir: Path, environ: Mapping[str, str], info: Info) -> dict[str, list[Where]]:
+    """Where queue and storage data lie, in the order of preference: named, the user's, local files, CVMFS.
+
+    `main` is the record of the queue, `details` what completes it (protocol.md 7.4).
+    """
     main = [("named", settings.queuedata_url)] if settings.queuedata_url else []
     storages = [("named", settings.storagedata_url)] if settings.storagedata_url else []
+    main += [(place.name, place.where) for place in info.main]
+    details = [(place.name, place.where) for place in info.details]
+    storages += [(place.name, place.where) for place in info.storages]
     homes = [workdir, Path.cwd()] + [Path(p) for p in (environ.get("PILOT_HOME", ""),) if p]
     cvmfs = Path(environ.get("ATLAS_SW_BASE") or "/cvmfs") / _CVMFS
     for folder, kind in [*((home, "LOCAL") for home in homes), (cvmfs, "CVMFS")]:
         main += _present(folder, kind, "queuedata.json", "cric_pandaqueues.json")
+        details += _present(folder, kind, "cric_pandaqueues.json")
         storages += _present(folder, kind, "cric_ddmendpoints.json")
     known = _of_experiment(settings.experiment)
-    main += [place for place in known.get("main", []) if place not in main]
-    storages += [place for place in known.get("storages", []) if place not in storages]
-    return main, storages
+    places = {"main": main, "details": details, "storages": storages}
+    for what, found in places.items():
+        found += [place for place in known.get(what, []) if place not in found]
+    return places
 
 
-def _of_experiment(name: str) -> dict[str, list[tuple[str, str]]]:
+def _of_experiment(name: str) -> dict[str, list[Where]]:
     """The places that an experiment's file names; none for an experiment without one."""
     import tomllib
 
@@ -90,7 +115,7 @@ def _of_experiment(name: str) -> dict[str, list[tuple[str, str]]]:
     return {what: [(place["name"], place["where"]) for place in places] for what, places in info.items()}
 
 
-def _present(folder: Path, kind: str, *names: str) -> list[tuple[str, str]]:
+def _present(folder: Path, kind: str, *names: str) -> list[Where]:
     return [(kind, str(folder / name)) for name in names if (folder / name).is_file()]
 
 

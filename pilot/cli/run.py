@@ -21,6 +21,7 @@ from pilot.cli import harvester
 from pilot.cli import settings as settings_of
 from pilot.cli.containers import container_rules
 from pilot.cli.harvester import as_worker
+from pilot.cli.info import Info, info_of
 from pilot.cli.named_environment import with_setup
 from pilot.cli.staging import make_transferer, tool_settings
 from pilot.core.errors import PilotError
@@ -65,6 +66,7 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
     from pilot.lib import log
 
     settings = as_worker(settings_of.load(flags, config), chosen=bool(flags.get("source")))
+    info = info_of(config)
     if files and settings.source != "local":
         raise click.UsageError(f"{files[0]}: files are for --source local, the source is {settings.source!r}")
     if settings.source == "panda" and not settings.url:
@@ -80,10 +82,12 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
         click.echo(f"pilot: {workdir}: {error.strerror}", err=True)
         return ExitCode.MKDIR
     with _only_pilot_in(workdir):
-        return _run(settings, workdir, files, redactor)
+        return _run(settings, workdir, files, redactor, info)
 
 
-def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: Redactor) -> int:
+def _run(
+    settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: Redactor, info: Info | None = None
+) -> int:
     from pilot.cli.credentials import Look, with_credentials
     from pilot.cli.here import look_around, time_left
     from pilot.cli.keys import key_ring, learning
@@ -106,7 +110,7 @@ def _run(settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: R
     from pilot.runtime.slots import slots_for
 
     become_subreaper()
-    queue = queue_of(settings, workdir, os.environ)
+    queue = queue_of(settings, workdir, os.environ, info)
     settings = replace(settings, label=queue.label) if queue.label else settings
     here = look_around(settings, workdir, os.environ)
     look: Look | None = None

@@ -14,6 +14,9 @@ import click
 
 from pilot.core.settings import Settings
 
+#: The sections of a configuration file.
+_SECTIONS = ("pilot", "info")
+
 
 def load(flags: Mapping[str, Any], files: Iterable[Path], environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of this run. Raises `click.UsageError` naming what is wrong, where, and the nearest right word."""
@@ -32,9 +35,9 @@ def origins(files: Iterable[Path], environ: Mapping[str, str] | None = None) -> 
 def _layers(files: Iterable[Path], environ: Mapping[str, str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Files and variables, later ones win: each with the settings that it holds."""
     environ = os.environ if environ is None else environ
-    user = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "/") / ".config") / "pilot" / "pilot.toml"
-    for path in ([user] if user.is_file() else []) + list(files):
-        yield str(path), _from_file(path)
+    for path, document in documents(files, environ):
+        own = document.get("pilot", {})
+        yield str(path), {name: converted(name, value, str(path)) for name, value in own.items()}
     for field in fields(Settings):
         variable = field.metadata["env"] or ""
         if text := environ.get(variable, ""):
@@ -59,12 +62,29 @@ def options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return add
 
 
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise click.UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    return {name: converted(name, value, str(path)) for name, value in found.get("pilot", {}).items()}
+def documents(files: Iterable[Path], environ: Mapping[str, str] | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The user's own file, if there is one, and these. Raises `click.UsageError` for words that nobody reads."""
+    environ = os.environ if environ is None else environ
+    user = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "/") / ".config") / "pilot" / "pilot.toml"
+    for path in ([user] if user.is_file() else []) + list(files):
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise click.UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        for name, section in document.items():
+            if name not in _SECTIONS or not isinstance(section, dict):
+                raise click.UsageError(f"{path}: {_misplaced(name)}")
+        yield path, document
+
+
+def _misplaced(name: str) -> str:
+    """What is wrong with a key at the top of a file, and where it belongs."""
+    if name in _SECTIONS:
+        return f"{name!r} is no section: write [{name}] and its keys below"
+    if name in {field.name for field in fields(Settings)}:
+        return f"{name!r} stands outside of its section: write it below [pilot]"
+    near = difflib.get_close_matches(name, _SECTIONS, 1, cutoff=0.4)
+    return f"there is no section {name!r}" + (f"; did you mean {near[0]!r}?" if near else f" ({', '.join(_SECTIONS)})")
 
 
 def converted(name: str, value: Any, where: str) -> Any:

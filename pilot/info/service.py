@@ -73,7 +73,8 @@ class InfoService:
         details = {}
         if self.settings.details and self.settings.details != self.settings.main:
             try:
-                details = self._fetch("details", self.settings.details, f"details.{queue}.json", queue)
+                rounds = 1 if main else self.settings.rounds
+                details = self._fetch("details", self.settings.details, f"details.{queue}.json", queue, rounds)
             except PilotError as error:
                 # Details complete the main record: a queue that has one can be served without them.
                 if not main:
@@ -97,14 +98,16 @@ class InfoService:
         overlay = job.storage_overlay if job else {}
         return staging_site(queue, read_storages(self._storages, names, overlay))
 
-    def _fetch(self, what: str, places: tuple[Place, ...], cached_as: str, queue: str | None) -> dict[str, Any]:
+    def _fetch(
+        self, what: str, places: tuple[Place, ...], cached_as: str, queue: str | None, rounds: int | None = None
+    ) -> dict[str, Any]:
         if not places:
             return {}
         cached = self._cache.get(cached_as)
         if cached is not None and cached.age_s < self.settings.fresh_s:
             return self._took(what, cached)
         first_error: PilotError | None = None
-        for round_ in range(max(1, self.settings.rounds)):
+        for round_ in range(max(1, self.settings.rounds if rounds is None else rounds)):
             if round_ and self._wait(self.settings.pause_s):
                 break
             for place in places:
