@@ -73,15 +73,15 @@ def documents(files: Iterable[Path], environ: Mapping[str, str] | None = None) -
             raise click.UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
         for name, section in document.items():
             if name not in _SECTIONS or not isinstance(section, dict):
-                raise click.UsageError(f"{path}: {_misplaced(name)}")
+                raise click.UsageError(f"{path}: {_misplaced(name, section)}")
         yield path, document
 
 
-def _misplaced(name: str) -> str:
+def _misplaced(name: str, section: Any) -> str:
     """What is wrong with a key at the top of a file, and where it belongs."""
     if name in _SECTIONS:
         return f"{name!r} is no section: write [{name}] and its keys below"
-    if name in {field.name for field in fields(Settings)}:
+    if name in {field.name for field in fields(Settings)} and not isinstance(section, dict):
         return f"{name!r} stands outside of its section: write it below [pilot]"
     near = difflib.get_close_matches(name, _SECTIONS, 1, cutoff=0.4)
     return f"there is no section {name!r}" + (f"; did you mean {near[0]!r}?" if near else f" ({', '.join(_SECTIONS)})")
