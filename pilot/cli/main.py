@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import importlib
 import os
@@ -61,6 +60,8 @@ class Lazy(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in COMMANDS:
+            import difflib
+
             near = difflib.get_close_matches(name, COMMANDS, 1)
             ctx.fail(f"there is no command {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
@@ -105,6 +106,8 @@ def main(argv: list[str] | None = None) -> None:
 def _one_line(error: click.ClickException) -> str:
     text = " ".join(error.format_message().split())
     if isinstance(error, click.NoSuchOption) and not error.possibilities and error.ctx is not None:
+        import difflib
+
         known = [o for p in error.ctx.command.params for o in p.opts if o.startswith("--")]
         near = difflib.get_close_matches(error.option_name, known, 1, cutoff=0.4)
         if near:

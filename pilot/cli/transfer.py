@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -27,8 +26,8 @@ _KINDS = ("adler32", "md5", "sha256", "crc32c", "sha1", "sha512", "crc32")
 
 
 @click.command(name="transfer")
-@click.argument("file", required=False, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("-f", "--file", "named", type=click.Path(path_type=Path, allow_dash=True), help="the same as FILE")
+@click.argument("file", required=False, type=click.Path(allow_dash=True))
+@click.option("-f", "--file", "named", type=click.Path(allow_dash=True), help="the same as FILE")
 @click.option("-m", "--max-attempts", type=click.IntRange(1), default=2, help="tries of each source [2]")
 @click.option(
     "-n",
@@ -53,12 +52,10 @@ _KINDS = ("adler32", "md5", "sha256", "crc32c", "sha1", "sha512", "crc32")
 @click.option("--copytool", default="", help="only these tools, in order, separated by blanks")
 @click.option("--explain", is_flag=True, help="print the plan and move nothing")
 @click.option("--dry-run", is_flag=True, help="the same as --explain")
-@click.option(
-    "--report", type=click.Path(path_type=Path, allow_dash=True), help="write a JSON line for each file there"
-)
+@click.option("--report", type=click.Path(allow_dash=True), help="write a JSON line for each file there")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON document")
 @click.option("-d", "--debug", is_flag=True, help="tell every attempt")
-def command(file: Path | None, named: Path | None, **options: Any) -> int:
+def command(file: str | None, named: str | None, **options: Any) -> int:
     """Move the files of a list.
 
     FILE (or standard input) is a list in the JSON of Pegasus transfers, its old text form, or with the keys `type`
@@ -76,14 +73,14 @@ def command(file: Path | None, named: Path | None, **options: Any) -> int:
     return 128 + number[0] if number else code
 
 
-def _read(path: Path | None, symlink: bool, copytool: str) -> Request:
+def _read(path: str | None, symlink: bool, copytool: str) -> Request:
     import msgspec
 
     from pilot.staging.request import BadRequest, read_request
 
-    stdin = path is None or str(path) == "-"
+    stdin = path is None or path == "-"
     try:
-        text = sys.stdin.buffer.read() if stdin else Path(str(path)).read_bytes()
+        text = sys.stdin.buffer.read() if stdin else _content(path or "")
         request = read_request(text, os.environ, os.getcwd(), symlink)
     except OSError as error:
         raise click.UsageError(f"{path}: {error.strerror}") from error
@@ -93,6 +90,11 @@ def _read(path: Path | None, symlink: bool, copytool: str) -> Request:
         forced = tuple(msgspec.structs.replace(transfer, copytool=copytool) for transfer in request.transfers)
         request = msgspec.structs.replace(request, transfers=forced)
     return request
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
 
 
 def _settings(options: dict[str, Any]) -> StagingSettings:
@@ -140,9 +142,9 @@ class _Course:
             deeds += tidy.remove(self.request.removals, self.engine.toolbox, self.cancel)
         finally:
             self.engine.close()
-        lines = [*map(report.file_line, outcomes), *map(report.deed_line, deeds)]
         whole = report.summary(outcomes, deeds, time.perf_counter() - begin)
-        self._tell(lines, whole)
+        told = outcomes if self.options["report"] or self.options["as_json"] else [o for o in outcomes if o.failure]
+        self._tell([*map(report.file_line, told), *map(report.deed_line, deeds)], whole)
         _record_sums(outcomes, self.request.summed, os.environ)
         return int(whole["exit_code"])
 
@@ -170,7 +172,7 @@ class _Course:
                 click.echo(f"{line['type']} {line.get('lfn') or line['target']}: {error['message']}", err=True)
         if self.options["as_json"]:
             click.echo(to_json({"files": lines, "summary": whole}))
-        elif str(path) != "-":
+        elif path != "-":
             from pilot.cli.tables import seconds, size
 
             click.echo(
@@ -217,8 +219,8 @@ def _record_sums(outcomes: list[Outcome], wanted: frozenset[str], environ: Any) 
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
-    if str(path) == "-":
+def _opened(path: str) -> Iterator[IO[str]]:
+    if path == "-":
         yield sys.stdout
         return
     try:

@@ -7,7 +7,6 @@ adler32 comes from zlib-ng where that imports (several times faster than zlib), 
 from __future__ import annotations
 
 import functools
-import hashlib
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +24,7 @@ _BARE = {8: "adler32", 32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 _EMPTY = frozenset({"", "null", "none", "0x"})
 _HEX = frozenset("0123456789abcdef")
 _STEP = 1 << 20
+_PIECE = 1 << 16
 
 
 def parse_checksum(text: str | None) -> tuple[Checksum, ...]:
@@ -91,6 +91,11 @@ def fast_adler32() -> Callable[[Buffer, int], int]:
     return function
 
 
+def _adler32(data: Buffer, value: int) -> int:
+    """Small pieces are summed before a faster library would be loaded."""
+    return zlib.adler32(data, value) if len(data) < _PIECE else fast_adler32()(data, value)
+
+
 @functools.cache
 def fast_crc32c() -> Callable[[Buffer, int], int]:
     """The fastest crc32c at hand."""
@@ -128,13 +133,15 @@ def _plain_crc32c(data: Buffer, value: int) -> int:
 def new_digest(kind: str) -> Digest:
     """An empty sum of a kind. Raises `UnknownChecksumType`."""
     if kind == "adler32":
-        return _Sum32(fast_adler32(), 1)
+        return _Sum32(_adler32, 1)
     if kind == "crc32c":
         return _Sum32(fast_crc32c(), 0)
     if kind == "crc32":
         return _Sum32(zlib.crc32, 0)
     if kind not in LENGTHS:
         raise UnknownChecksumType(f"{kind!r}")
+    import hashlib
+
     return hashlib.new(kind, usedforsecurity=False)
 
 

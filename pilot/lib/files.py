@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
+import zlib
 from collections.abc import Callable
-from pathlib import Path
-from urllib.parse import quote, unquote
+from typing import TYPE_CHECKING
 
 from pilot.core.errors import BadOutputFileName, LfnTooLong
-from pilot.lib.checksum import Hasher
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pilot.lib.checksum import Hasher
 
 #: Reads of this size stay in the cache of the processor; larger ones make a single pass slower, not faster.
 BLOCK = 256 * 1024
 NAME_BYTES = 255
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~/")
+#: What a file system may say that makes files without names and cannot name them.
+_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOENT, errno.EINVAL})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -62,12 +68,20 @@ def local_path(url: str) -> str | None:
         rest = url[5:]
         if rest[:2] == "//":
             rest = "/" + rest[2:].partition("/")[2]
-        return unquote(rest, errors="surrogateescape") if "%" in rest else rest
+        if "%" in rest:
+            from urllib.parse import unquote
+
+            return unquote(rest, errors="surrogateescape")
+        return rest
     return None if "://" in url else url
 
 
 def file_url(path: str) -> str:
     """The `file:` URL of an absolute path."""
+    if _PLAIN.issuperset(path):
+        return "file://" + path
+    from urllib.parse import quote
+
     return "file://" + quote(path, errors="surrogateescape")
 
 
@@ -76,9 +90,9 @@ def part_path(target: str, token: str) -> str:
 
     It does not contain the final name, which may use up all the 255 bytes a name can have.
     """
-    directory, name = os.path.split(target)
-    mark = hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=6).hexdigest()
-    return os.path.join(directory, f".pilot-{mark}-{token}.part")
+    directory, slash, name = target.rpartition("/")
+    text = name.encode(errors="surrogateescape")
+    return f"{directory}{slash}.pilot-{zlib.crc32(text):08x}{zlib.adler32(text):08x}-{token}.part"
 
 
 def write_atomically(path: str | Path, data: bytes | str, mode: int = 0o666, fsync: bool = False) -> None:
@@ -98,6 +112,53 @@ def write_atomically(path: str | Path, data: bytes | str, mode: int = 0o666, fsy
     except OSError:
         discard(part)
         raise
+
+
+def name_file(descriptor: int, final: str, part: str, replace: bool = True) -> None:
+    """Give an open file without a name (`O_TMPFILE`) its own in one step; `part` is used on the way to replace one.
+
+    Raises `OSError`: `FileExistsError` where something has the name already and may not be replaced.
+    """
+    try:
+        _link(descriptor, final)
+        return
+    except FileExistsError:
+        if not replace:
+            raise
+        discard(part)
+        _link(descriptor, part)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        if not replace and os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final) from error
+        _write_out(descriptor, part)
+    try:
+        os.rename(part, final)
+    except OSError:
+        discard(part)
+        raise
+
+
+def _link(descriptor: int, name: str) -> None:
+    # With a directory descriptor, though an absolute path does not need one, the link to the file is followed.
+    os.link(f"/proc/self/fd/{descriptor}", name, src_dir_fd=descriptor, follow_symlinks=True)
+
+
+def _write_out(descriptor: int, part: str) -> None:
+    """The same as a file with a name, where the file system does not give one to what it made without."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    target = os.open(part, flags, os.fstat(descriptor).st_mode & 0o777)
+    try:
+        at = 0
+        while data := os.pread(descriptor, BLOCK, at):
+            write_all(target, memoryview(data))
+            at += len(data)
+    except OSError:
+        discard(part)
+        raise
+    finally:
+        os.close(target)
 
 
 def discard(path: str) -> None:
@@ -129,5 +190,7 @@ def copy_stream(
 
 def write_all(descriptor: int, data: memoryview) -> None:
     """Write every byte. Raises `OSError`."""
-    while data:
-        data = data[os.write(descriptor, data) :]
+    written = os.write(descriptor, data)
+    while written < len(data):
+        data = data[written:]
+        written = os.write(descriptor, data)

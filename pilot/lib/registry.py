@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import Generic, TypeVar
@@ -32,6 +31,8 @@ class Registry(Generic[T]):
         """The plugin's class. Raises `UnknownPlugin`, which names the nearest known one."""
         place = self._table.get(name) or self._foreign().get(name)
         if place is None:
+            import difflib
+
             near = difflib.get_close_matches(name, self.names(), 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(self.names())}"
             raise UnknownPlugin(f"{self.group} has no {name!r}{hint}")

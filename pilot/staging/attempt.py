@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pilot.core.staging import StagingSettings
 from pilot.core.transfer import Checksum, Endpoint
 from pilot.lib.checksum import checksum_of
-from pilot.lib.files import local_path, part_path
+from pilot.lib.files import local_path, name_file, part_path
 from pilot.plugins.copytools.base import (
     CopyTool,
     Fault,
@@ -46,6 +46,7 @@ class Attempter:
         self._token = token
         self._directories: set[str] = set()
         self._verifier = Verifier(settings.verify, token)
+        self._nameless = os.path.isdir("/proc/self/fd")
 
     def run(self, tool: CopyTool, items: Sequence[Try], watch: Watch) -> Iterator[Tried]:
         """Yield what came of each try, as it is settled.
@@ -109,6 +110,7 @@ class Attempter:
             resume=item.resume and tool.ability.resumes,
             overwrite=settings.overwrite,
             fsync=settings.fsync,
+            nameless=self._nameless and bool(item.part),
             feed=item.feed,
         )
         return move, sums, hashing
@@ -125,7 +127,7 @@ class Attempter:
         return sums
 
     def _make_directory(self, path: str) -> None:
-        directory = os.path.dirname(path)
+        directory = path[: path.rfind("/")] or "/"
         if directory not in self._directories:
             try:
                 os.makedirs(directory, exist_ok=True)
@@ -137,15 +139,18 @@ class Attempter:
 
     def _finish(self, tool: CopyTool, item: Try, moved: Moved, sums: dict[str, str], watch: Watch) -> Tried:
         """Verify what arrived and give it its name, or remove it."""
-        kind, judged = "", moved.fault is None
+        kind, judged, descriptor = "", moved.fault is None, moved.descriptor
         if item.feed is not None:
             item.feed.leave()
         try:
             if judged:
-                moved = self._verifier.verify(tool, item, moved, sums, watch)
+                settled = self._verifier.verify(tool, item, moved, sums, watch)
                 if item.part and item.final is not None:
-                    os.rename(item.part, item.final)
-                return Tried(item, moved)
+                    if descriptor is None:
+                        os.rename(item.part, item.final)
+                    else:
+                        name_file(descriptor, item.final, item.part, self._settings.overwrite)
+                return Tried(item, settled)
         except ToolError as error:
             if error.fault is Fault.CANCELLED:
                 self._drop(item)
@@ -154,6 +159,9 @@ class Attempter:
         except OSError as error:
             fault = target_fault(error, item.final or item.part)
             moved = Moved(fault=fault.fault, detail=fault.detail)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
         if judged or not (tool.ability.resumes and moved.fault in _GOES_ON):
             self._drop(item)
         if item.part and item.final and item.part in moved.detail:  # people know the file by its final name

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pilot.core.errors import Failure, FileExists, PilotError
 from pilot.core.staging import StagingSettings
@@ -23,6 +22,9 @@ from pilot.staging.toolbox import Toolbox
 from pilot.staging.verify import Try
 from pilot.staging.work import Work
 
+if TYPE_CHECKING:
+    import random
+
 OnAttempt = Callable[[Attempt], None]
 OnBytes = Callable[[int], None]
 
@@ -37,9 +39,12 @@ class Means(Protocol):
     settings: StagingSettings
     toolbox: Toolbox
     gate: HostGate
-    dice: random.Random
     token: str
     pace: dict[str, float]
+
+    @property
+    def dice(self) -> random.Random:
+        """What the length of pauses is drawn from."""
 
 
 class Course:
@@ -146,9 +151,10 @@ class Course:
             tool = self.owner.toolbox.tool(lane.tool)
             with self.owner.gate.passing(lane.host, self.cancel):
                 for tried in self.attempter.run(tool, lane.tries(self.settings), self.watch()):
-                    self.inbox.put((lane, tried))
                     if inline:
-                        self.drain()
+                        self.hear(lane, tried)
+                    else:
+                        self.inbox.put((lane, tried))
         except ToolError as error:
             end = error
         except Exception as error:  # noqa: BLE001

@@ -40,7 +40,7 @@ class Relay:
                 discard(here)
 
     def _relay(self, move: Move, here: str, watch: Watch) -> Moved:
-        (came,) = self._first.move((msgspec.structs.replace(move, target=here, resume=False),), watch)
+        (came,) = self._first.move((msgspec.structs.replace(move, target=here, resume=False, nameless=False),), watch)
         if came.fault:
             return came
         wrong = [c for c in move.checksums if came.checksums.get(c.kind, c.value) != c.value]

@@ -113,14 +113,14 @@ def read_request(text: bytes, environment: Mapping[str, str], directory: str, li
     removals: list[Target] = []
     transfers: list[Transfer] = []
     summed: set[str] = set()
+    reader = _Reader(environment, directory, link)
     for number, entry in enumerate(entries):
         if isinstance(entry, TransferEntry):
-            transfer = _Reader(environment, directory, link).transfer(entry, number)
+            transfer = reader.transfer(entry, number)
             transfers.append(transfer)
             if entry.generate_checksum:
                 summed.add(transfer.lfn)
             continue
-        reader = _Reader(environment, directory, link)
         target = msgspec.structs.replace(entry.target, url=reader.url(entry.target.url)[0])
         (directories if isinstance(entry, MkdirEntry) else removals).append(target)
     return Request(tuple(directories), tuple(transfers), tuple(removals), frozenset(summed))

@@ -10,7 +10,6 @@ from pilot.core.staging import ToolSettings
 from pilot.lib.registry import Registry, UnknownPlugin
 from pilot.lib.urls import scheme_of
 from pilot.plugins.copytools.base import CopyTool
-from pilot.staging.relay import Relay
 
 
 class Toolbox:
@@ -52,6 +51,8 @@ class Toolbox:
     def _make(self, name: str) -> CopyTool:
         first, plus, second = name.partition("+")
         if plus:
+            from pilot.staging.relay import Relay
+
             return Relay(self.tool(first), self.tool(second), self._settings.spool_dir)
         try:
             kind = self._registry.load(name)

@@ -7,8 +7,9 @@ one list of files and tell what came of each. When there is but one lane, it is 
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from pilot.core.staging import StagingSettings
 from pilot.core.transfer import Outcome, Transfer
@@ -16,6 +17,9 @@ from pilot.lib.cancel import Cancel
 from pilot.staging.course import Course, OnAttempt, OnBytes
 from pilot.staging.gate import HostGate
 from pilot.staging.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    import random
 
 
 class Transferer:
@@ -29,9 +33,16 @@ class Transferer:
         self.settings = settings
         self.toolbox = toolbox
         self.gate = HostGate(settings.host_limit)
-        self.dice = random.Random(seed)
         self.pace: dict[str, float] = {}
-        self.token = token or f"{os.getpid():x}{self.dice.getrandbits(32):08x}"
+        self.token = token or f"{os.getpid():x}{os.urandom(4).hex()}"
+        self._seed = seed
+
+    @cached_property
+    def dice(self) -> random.Random:
+        """What the length of pauses is drawn from."""
+        import random
+
+        return random.Random(self._seed)
 
     def carry_out(
         self,

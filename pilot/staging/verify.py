@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 
 from pilot.core.transfer import Endpoint, Transfer
@@ -136,6 +135,8 @@ def _prove(tool: CopyTool, item: Try, size: int, sums: dict[str, str], watch: Wa
 
 def _read_back(tool: CopyTool, item: Try, sums: dict[str, str], watch: Watch, token: str) -> Found:
     """What comes back when the storage is asked for the file that it just got."""
+    import tempfile
+
     here = os.path.join(tempfile.gettempdir(), f".pilot-back-{token}-{id(item):x}")
     back = Move(source=item.target.url, target=here, lfn=item.transfer.lfn, kinds=item.kinds)
     try:

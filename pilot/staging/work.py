@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import random
+from typing import TYPE_CHECKING
 
 from pilot.core.errors import Failure
 from pilot.core.staging import StagingSettings
 from pilot.core.transfer import Attempt, Endpoint, Outcome, Transfer
 from pilot.lib.sharedread import Feed
+
+if TYPE_CHECKING:
+    import random
 
 
 class _Source:
@@ -42,6 +45,8 @@ class Work:
 
     def next_source(self, max_attempts: int) -> Endpoint | None:
         """The source to try now: every one once, in order of priority, before any of them again."""
+        if len(self.sources) == 1 and not self.attempts:
+            return self.sources[0].place
         alive = [source for source in self.sources if not source.dead and source.tries < max_attempts]
         if not alive:
             return None

@@ -1,9 +1,11 @@
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from pilot.core.errors import BadOutputFileName, LfnTooLong
-from pilot.lib.files import check_name, file_url, local_path, part_path, safe_join, write_atomically
+from pilot.lib.files import check_name, file_url, local_path, name_file, part_path, safe_join, write_atomically
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,44 @@ def test_an_atomic_write_replaces_and_leaves_nothing_beside(tmp_path) -> None:
     write_atomically(path, b"new", fsync=True)
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["state.json"]
+
+
+def nameless(folder: Path, data: bytes) -> int:
+    descriptor = os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o640)
+    os.write(descriptor, data)
+    return descriptor
+
+
+def test_a_file_without_a_name_gets_it_in_one_step_and_may_replace_another(tmp_path: Path) -> None:
+    final, part = str(tmp_path / "f"), str(tmp_path / ".part")
+    for data in (b"first", b"second"):
+        descriptor = nameless(tmp_path, data)
+        assert [p.name for p in tmp_path.iterdir()] == (["f"] if data == b"second" else [])
+        name_file(descriptor, final, part)
+        os.close(descriptor)
+        assert (tmp_path / "f").read_bytes() == data
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+    descriptor = nameless(tmp_path, b"third")
+    with pytest.raises(FileExistsError):
+        name_file(descriptor, final, part, replace=False)
+    (tmp_path / "folder" / "with content").mkdir(parents=True)
+    with pytest.raises(OSError):
+        name_file(descriptor, str(tmp_path / "folder"), part)
+    os.close(descriptor)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f", "folder"]
+    assert (tmp_path / "f").read_bytes() == b"second"
+
+
+def test_a_file_that_cannot_be_named_is_written_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    descriptor = nameless(tmp_path, b"content")
+    name_file(descriptor, str(tmp_path / "f"), str(tmp_path / ".part"))
+    with pytest.raises(FileExistsError):
+        name_file(descriptor, str(tmp_path / "f"), str(tmp_path / ".part"), replace=False)
+    os.close(descriptor)
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+    assert (tmp_path / "f").read_bytes() == b"content"
+    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o640

@@ -1,3 +1,4 @@
+import errno
 import os
 import threading
 import time
@@ -155,3 +156,37 @@ def test_a_directory_or_a_pipe_is_not_a_file_to_copy(tmp_path: Path) -> None:
         (outcome,) = transferer().carry_out([order(tmp_path / name, tmp_path / "x")], cancel=Cancel())
         assert outcome.failure
     assert not (tmp_path / "x").exists()
+
+
+def test_small_files_are_never_seen_before_they_are_whole(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+    sources = [content(tmp_path / "in" / f"f{i}", b"x" * 4096) for i in range(5)]
+    (tmp_path / "out").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    outcomes = transferer().carry_out(
+        [order(source, tmp_path / "out" / source.name) for source in sources],
+        cancel=Cancel(),
+        on_bytes=lambda count: seen.append(sorted(os.listdir(tmp_path / "out"))),
+    )
+    assert [outcome.failure for outcome in outcomes] == [None] * 5
+    assert seen == [[f"f{k}" for k in range(i)] for i in range(5)]
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL])
+def test_file_systems_without_nameless_files_get_a_temporary_name(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def refuse(path: str, flags: int, *more: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(number, os.strerror(number))
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    source = content(tmp_path / "in", b"some bytes")
+    for wanted in (adler(b"some bytes"), adler(b"other")):
+        (outcome,) = transferer().carry_out([order(source, tmp_path / "o" / "f", checksums=wanted)], cancel=Cancel())
+        assert (outcome.failure is None) == (wanted == adler(b"some bytes"))
+    assert os.listdir(tmp_path / "o") == ["f"]

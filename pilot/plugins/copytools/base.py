@@ -76,7 +76,8 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `site` is the label of the site at the remote end: credentials may be its own. `size` and `checksums` are what the
     file must have, as far as known. `kinds` are the checksums that are wanted
-    of it. `resume` says that a local target may hold the beginning of the file. Tools that read the source themselves
+    of it. `resume` says that a local target may hold the beginning of the file; `nameless` that the tool may write one
+    without a name and hand back its descriptor instead (`Moved.descriptor`). Tools that read the source themselves
     take it from `feed` (a `pilot.lib.sharedread.Feed`) where there is one: other targets are fed from the same read.
     """
 
@@ -96,6 +97,7 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True):
     resume: bool = False
     overwrite: bool = True
     fsync: bool = False
+    nameless: bool = False
     feed: Any = None
 
 
@@ -104,6 +106,7 @@ class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `target` is set if the file lies elsewhere than asked for; `resumed` if it began with what an earlier try had left.
     `proven`: the storage has told that it has this very content; else the engine asks with `stat`.
+    `descriptor` is of a local target that has no name yet: the engine gives it one, or closes it and it is gone.
     """
 
     size: int = 0
@@ -112,6 +115,7 @@ class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
     target: str = ""
     resumed: bool = False
     proven: bool = False
+    descriptor: int | None = None
     fault: Fault | None = None
     detail: str = ""
 
@@ -173,14 +177,16 @@ class Watch:
 
     def begin_plain(self, size: int | None = None) -> None:
         """The same for what is no move: a question, or several files at once."""
-        self.check()
+        if self.cancel.is_set():
+            raise ToolError(Fault.CANCELLED)
         self._end = time.monotonic() + self._limit_s(size)
 
     def moved(self, count: int) -> None:
         """So many more bytes have passed. Raises `ToolError` when cancelled or out of time."""
         if self._on_bytes:
             self._on_bytes(count)
-        self.check()
+        if self.cancel.is_set():
+            raise ToolError(Fault.CANCELLED)
         if time.monotonic() > self._end:
             self.late()
 

@@ -85,7 +85,7 @@ class Chaos:
         fault = KINDS.get(kind)
         if fault is not None:
             raise ToolError(fault, f"{move.lfn}: on purpose")
-        (moved,) = self._tool.move((move,), watch)
+        (moved,) = self._tool.move((msgspec.structs.replace(move, nameless=False),), watch)
         if kind in ("truncate", "corrupt", "append") and moved.fault is None and move.target[:1] == "/":
             _spoil(move.target, kind)
             return msgspec.structs.replace(moved, size=os.stat(move.target).st_size, checksums={})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,9 @@ from pilot.plugins.copytools.local import LocalTool
 #: A pipe as source must be refused, not waited for: hence O_NONBLOCK, which plain files ignore.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _WRITE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-
+_NAMELESS = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
+#: What file systems say that have no nameless files. The directory itself is opened where the kernel has none.
+_NO_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS})
 
 #: From this size on a copy inside the kernel, with a second thread for the hash, is worth starting one.
 _LARGE = 32 << 20
@@ -57,22 +60,43 @@ def _copy(move: Move, watch: Watch, buffer: bytearray) -> Moved:
 
 def _copy_to(source: int, found: os.stat_result, move: Move, watch: Watch, buffer: bytearray) -> Moved:
     hasher = Hasher(move.kinds)
+    large = found.st_size >= _LARGE
+    target = -1
     try:
-        target = os.open(move.target, _WRITE, found.st_mode & 0o777 | 0o200)
-        try:
-            if move.feed is not None:
-                size = _copy_fed(source, target, move, hasher, watch, buffer)
-            elif found.st_size < _LARGE:
-                size = copy_stream(source, target, hasher, watch.moved, buffer)
-            else:
-                size = copy_large(source, target, hasher, watch.moved)
-            if move.fsync:
-                os.fsync(target)
-        finally:
-            os.close(target)
+        target, nameless = _open_target(move, found.st_mode & 0o777 | 0o200, large)
+        if move.feed is not None:
+            size = _copy_fed(source, target, move, hasher, watch, buffer)
+        elif large:
+            size = copy_large(source, target, hasher, watch.moved)
+        else:
+            size = copy_stream(source, target, hasher, watch.moved, buffer)
+        if move.fsync:
+            os.fsync(target)
+        kept = target if nameless else None
+        moved = Moved(size=size, checksums=hasher.values(), checksum_seconds=hasher.seconds, descriptor=kept)
+        if nameless:
+            target = -1
+        return moved
     except OSError as error:
         raise target_fault(error, move.target) from error
-    return Moved(size=size, checksums=hasher.values(), checksum_seconds=hasher.seconds)
+    finally:
+        if target >= 0:
+            os.close(target)
+
+
+def _open_target(move: Move, mode: int, large: bool) -> tuple[int, bool]:
+    """A descriptor to write to, and whether it has no name yet.
+
+    Small files get theirs once they are whole: one step less in the directory, and nothing to clear away ever. A large
+    one shows under its temporary name that it grows. Raises `OSError`.
+    """
+    if move.nameless and not large:
+        try:
+            return os.open(move.target[: move.target.rindex("/")] or "/", _NAMELESS, mode), True
+        except OSError as error:
+            if error.errno not in _NO_NAMELESS:
+                raise
+    return os.open(move.target, _WRITE, mode), False
 
 
 def _copy_fed(source: int, target: int, move: Move, hasher: Hasher, watch: Watch, buffer: bytearray) -> int:

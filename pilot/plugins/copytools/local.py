@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 from pilot.core.staging import ToolSettings
 from pilot.lib.cancel import Cancel
@@ -39,6 +38,8 @@ class LocalTool:
         path = path_of(url)
         try:
             if recursive and os.path.isdir(path) and not os.path.islink(path):
+                import shutil
+
                 shutil.rmtree(path)
             else:
                 discard(path)
