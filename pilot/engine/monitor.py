@@ -6,7 +6,7 @@ it posts to the engine's inbox.
 
 from __future__ import annotations
 
-import os
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,14 +20,15 @@ from pilot.core.limits import Limits
 from pilot.core.usage import Sample, Usage
 from pilot.engine.monitor_disk import Disk
 from pilot.engine.monitor_files import Files, hardware
+from pilot.engine.monitor_orphans import Orphans
+from pilot.engine.monitor_surveyor import Surveyor
 from pilot.engine.monitor_tree import Budget, Family
 from pilot.engine.monitor_watch import Watch
 from pilot.lib import stacks
 from pilot.lib.cgroup_ground import group_of
 from pilot.lib.gpu import Gpus
-from pilot.lib.kin import TOKEN
-from pilot.lib.process import Child, reap_strays
-from pilot.lib.procfs import Proc, Stat
+from pilot.lib.process import Child
+from pilot.lib.procfs import Proc
 
 STACKS_NAME = "stacks.txt"
 _LOOPING = 1150
@@ -38,6 +39,10 @@ _SUMMARY_S = 60.0
 #: The share of a core that looks may take (page walks have a budget of their own), and the longest time between two.
 _SHARE = 0.002
 _LONGEST_S = 10.0
+#: How long the end of a payload may wait for its work directory, twice; and for the stacks of one that loops.
+_LAST_SURVEY_S = 3.0
+_STACKS_S = 20.0
+_log = logging.getLogger("pilot.monitor")
 
 
 class Sampled(msgspec.Struct, frozen=True):
@@ -58,8 +63,9 @@ class Monitor:
     """The sampler. `post` must take messages from any thread and return at once.
 
     `interval_s` is the time between two looks (longer when so much runs that looking gets dear), `record_s` that
-    between two lines of the files and two `Sampled` messages. `gpus` (from `Gpus.find`) are looked at as well. All
-    methods may be called from any thread.
+    between two lines of the files and two `Sampled` messages. Disks are looked at in a thread of its own: one that
+    does not answer for `disk_patience_s` is told in the log and holds nobody up. `gpus` (from `Gpus.find`) are looked
+    at as well. All methods may be called from any thread.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class Monitor:
         record_s: float = 10.0,
         proc_root: Path = Path("/proc"),
         gpus: Gpus | None = None,
+        disk_patience_s: float = 10.0,
     ) -> None:
         self._post = post
         self._interval_s = interval_s
@@ -82,11 +89,11 @@ class Monitor:
         self._budget = Budget()
         self._walks = Budget(share=0.001, burst_s=0.05)
         self._watches: dict[str, Watch] = {}
-        self._orphan_keys: dict[tuple[int, int], str] = {}
         self._disk_judged_at: dict[int, float] = {}
-        self._sorting = threading.Lock()
+        self._orphans = Orphans(self._proc)
         self._wake = threading.Condition()
         self._closed = False
+        self._surveyor = Surveyor(self._tell_silence, disk_patience_s)
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
     def start(self) -> None:
@@ -100,6 +107,7 @@ class Monitor:
             self._wake.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+        self._surveyor.close()
 
     def watch(
         self,
@@ -142,13 +150,17 @@ class Monitor:
         watch = self._watches.get(key)
         if watch is None:
             return Usage()
-        orphans = self._orphans()
+        orphans = self._orphans.find(list(self._watches.values()))
+        answers = self._surveyor.settle(key, watch.last_survey, _LAST_SURVEY_S)
         with watch.lock:
             with self._wake:
                 self._watches.pop(key, None)
-            newest = watch.look(orphans.get(key, []), last=True)
+            newest = watch.look(orphans.get(key, []))
             self._record(watch, newest)
-            return watch.finished(watch.disk.workdir)
+            usage = watch.finished()
+        if not answers or not self._surveyor.settle(key, watch.leave_files, _LAST_SURVEY_S):
+            self._tell_silence(key)
+        return usage
 
     def latest(self, key: str) -> Sample | None:
         """The newest sample."""
@@ -175,7 +187,7 @@ class Monitor:
                     self._wake.wait(None if soonest is None else max(0.0, soonest - now))
                     continue
             begun = time.thread_time() - self._budget.spent_s
-            orphans = self._orphans()
+            orphans = self._orphans.find(list(self._watches.values()))
             for watch in due:
                 with watch.lock:
                     if self._watches.get(watch.key) is watch:
@@ -195,6 +207,9 @@ class Monitor:
         if watch.record_due(self._record_s):
             self._record(watch, newest)
             watch.files.sum_up(watch.tally.usage(), at_most_every_s=_SUMMARY_S)
+        self._surveyor.ask(watch.key, watch.survey)
+        if watch.looping is not None:
+            self._tell_looping(watch, watch.looping)
         failure = None if watch.told else watch.judged()
         if failure is not None:
             self._tell(watch, failure)
@@ -209,9 +224,30 @@ class Monitor:
 
     def _tell(self, watch: Watch, failure: Failure) -> None:
         watch.told = True
-        if failure.code == _LOOPING:
-            stacks.dump(list(watch.family.members), watch.disk.workdir / STACKS_NAME, self._proc)
-        self._post(LimitBroken(watch.key, failure))
+        if failure.code != _LOOPING:
+            self._post(LimitBroken(watch.key, failure))
+            return
+        watch.looping, watch.looping_since = failure, time.monotonic()
+        members, into = list(watch.family.members), watch.disk.workdir / STACKS_NAME
+
+        def dump() -> None:
+            stacks.dump(members, into, self._proc)
+            watch.dumped.set()
+            with self._wake:
+                watch.next_look = 0.0
+                self._wake.notify_all()
+
+        threading.Thread(target=dump, name="stacks", daemon=True).start()
+
+    def _tell_looping(self, watch: Watch, failure: Failure) -> None:
+        """Told once the stacks are on disk, or when that takes too long: debuggers and disks may hang as well."""
+        if watch.dumped.is_set() or time.monotonic() - watch.looping_since > _STACKS_S:
+            watch.looping = None
+            self._post(LimitBroken(watch.key, failure))
+
+    def _tell_silence(self, key: str) -> None:
+        """To the pilot's own log: a job's lies in the directory that does not answer."""
+        _log.error("job %s: the file system of its work directory, or one below it, does not answer", key)
 
     def _judge_disks(self, due: list[Watch]) -> None:
         """On a disk that is too full, only the payload that holds most of it is blamed; then the others get a pause."""
@@ -225,47 +261,3 @@ class Monitor:
             watch, failure = max(candidates, key=lambda pair: pair[0].disk.size)
             self._disk_judged_at[file_system] = now + _DISK_PAUSE_S
             self._tell(watch, failure)
-
-    def _orphans(self) -> dict[str, list[int]]:
-        """Collect ended orphans, and find out whose the living ones are that hang on the pilot."""
-        with self._sorting:
-            watches = list(self._watches.values())
-            first = {watch.family.child.pid for watch in watches}
-            found: dict[str, list[int]] = {}
-            known: dict[tuple[int, int], str] = {}
-            dead = False
-            for pid in self._proc.children(os.getpid()):
-                stat = None if pid in first else self._proc.stat(pid)
-                if stat is None:
-                    continue
-                if not stat.alive:
-                    dead = True
-                    continue
-                mark = (pid, stat.start_ticks)
-                key = known[mark] = self._orphan_keys[mark] if mark in self._orphan_keys else self._owner(stat, watches)
-                if key:
-                    found.setdefault(key, []).append(pid)
-            self._orphan_keys = known
-            if dead:
-                self._reap(watches)
-            return found
-
-    def _owner(self, stat: Stat, watches: list[Watch]) -> str:
-        """Whose a child of the pilot is: by its session, by what was seen, by its token; empty if nobody's."""
-        for watch in watches:
-            if watch.family.owns(stat):
-                return watch.key
-        for watch in watches:
-            if self._proc.has_variable(stat.pid, TOKEN, watch.family.child.token):
-                return watch.key
-        return ""
-
-    def _reap(self, watches: list[Watch]) -> None:
-        sessions = {w.family.child.sid: w for w in watches}
-        seen = {pid: (m.stat.start_ticks, w) for w in watches for pid, m in list(w.family.members.items())}
-        births = {pid: ticks for pid, (ticks, _) in seen.items()}
-        for stray in reap_strays({sid: w.family.child.start_ticks for sid, w in sessions.items()}, births, self._proc):
-            watch = sessions.get(stray.session) or (seen[stray.pid][1] if stray.pid in seen else None)
-            if watch is not None:
-                with watch.lock:
-                    watch.family.collected(stray)

@@ -6,7 +6,9 @@ numbers. JSON: `Max` (totals for I/O and times), `Avg` (bytes per s for I/O), `H
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,6 +43,7 @@ _GPU_COLUMNS = {
     "gpumempct": "gpu_memory_percent",
     "gpusmpct": "gpu_percent",
 }
+_LEVELS = ("pss_kb", "rss_kb", "swap_kb", "vmem_kb", "processes", "threads", "gpus", "gpu_memory_kb")
 _IO = ("rchar", "read_bytes", "wchar", "write_bytes")
 
 
@@ -84,39 +87,76 @@ def summary(usage: Usage, hardware: dict[str, object]) -> bytes:
 
 
 class Files:
-    """The two files of one payload. A directory that is gone or full costs the files, never the payload."""
+    """The two files of one payload. A directory that is gone or full costs the files, never the payload.
+
+    `add` and `sum_up` only note; `write` writes what was noted, and may be called from another thread. The text file
+    has one line a second at most, as prmon's: its readers take `Time` for unique. A second sample of the same second
+    takes the place of the first, with the larger memory of both.
+    """
 
     def __init__(self, directory: Path, hardware: dict[str, object]) -> None:
         self._output = directory / OUTPUT_NAME
         self._summary = directory / SUMMARY_NAME
         self._hardware = hardware
         self._gpus = "gpu" in hardware
-        self._begun = False
+        self._samples: deque[Sample] = deque()
+        self._usage: Usage | None = None
+        self._last: Sample | None = None
+        self._last_line_at = 0
         self._summed_up_s = 0.0
 
     def add(self, sample: Sample) -> None:
-        """Write one more line (and the first line before it)."""
-        try:
-            with open(self._output, "a" if self._begun else "w", encoding="ascii") as file:
-                file.write(line(sample, self._gpus) if self._begun else header(self._gpus) + line(sample, self._gpus))
-            self._begun = True
-        except OSError:
-            pass
+        """Note a sample for one more line (and the first line before it)."""
+        self._samples.append(sample)
 
     def sum_up(self, usage: Usage, *, at_most_every_s: float = 0.0) -> None:
-        """Write the summary; a reader sees the old one or the new one, never half of it.
+        """Note what the summary shall say; a reader sees the old one or the new one, never half of it.
 
         With `at_most_every_s` it is left for later when it was written, or the payload began, less than that ago.
         """
         if at_most_every_s and usage.wall_s - self._summed_up_s < at_most_every_s:
             return
         self._summed_up_s = usage.wall_s
+        self._usage = usage
+
+    def write(self) -> None:
+        """Write what was noted. One thread at a time."""
+        with contextlib.suppress(OSError):
+            self._write_lines()
+        usage, self._usage = self._usage, None
+        if usage is not None:
+            self._write_summary(usage)
+
+    def _write_lines(self) -> None:
+        if not self._samples:
+            return
+        with open(self._output, "r+" if self._last else "w", encoding="ascii") as file:
+            file.seek(0, os.SEEK_END)
+            if self._last is None:
+                file.write(header(self._gpus))
+            while self._samples:
+                sample, last = self._samples.popleft(), self._last
+                if last is not None and int(sample.at) <= int(last.at):
+                    sample = _joined(last, sample)
+                    file.truncate(self._last_line_at)
+                    file.seek(self._last_line_at)
+                self._last_line_at = file.tell()
+                file.write(line(sample, self._gpus))
+                self._last = sample
+
+    def _write_summary(self, usage: Usage) -> None:
         new = self._summary.with_name(SUMMARY_NAME + ".new")
         try:
             new.write_bytes(summary(usage, self._hardware))
             os.replace(new, self._summary)
         except OSError:
             pass
+
+
+def _joined(one: Sample, later: Sample) -> Sample:
+    """Two samples of one second: the later one's totals, the larger levels of both."""
+    levels = {name: max(getattr(one, name), getattr(later, name)) for name in _LEVELS}
+    return msgspec.structs.replace(later, at=one.at, **levels)
 
 
 def hardware(proc: Proc, gpus: Sequence[str] = ()) -> dict[str, object]:

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -46,6 +45,9 @@ class Watch:
         self.began = time.monotonic()
         self.next_look = self.began
         self.told = False
+        self.looping: Failure | None = None
+        self.dumped = threading.Event()
+        self.looping_since = 0.0
         self.disk_look = DiskLook()
         self.reading = Reading()
         self.group: Group | None = family.child.cgroup
@@ -58,12 +60,8 @@ class Watch:
         self._recorded_kb = 0
         self._over_memory_since: float | None = None
 
-    def look(self, orphans: list[int], *, last: bool = False) -> Sample:
+    def look(self, orphans: list[int]) -> Sample:
         """Take a sample into account; tells the newest state, which for an ended payload is the last living one."""
-        now = time.monotonic()
-        if last:
-            self.disk.finish()
-        self.disk_look = self.disk.look(now)
         sample = msgspec.structs.replace(self.family.look(orphans), workdir_kb=self.disk.size >> 10)
         if self.group is not None:
             reading = self.group.read()
@@ -78,6 +76,16 @@ class Watch:
         else:
             self.tally.finish(sample)
         return self.tally.last or sample
+
+    def survey(self) -> None:
+        """Look at the disk and write the files: may wait for a file system, so it is done in a thread of its own."""
+        self.disk_look = self.disk.look(time.monotonic())
+        self.files.write()
+
+    def last_survey(self) -> None:
+        """The same once the payload has ended: a whole walk, as far as it goes in half a second."""
+        self.disk.finish()
+        self.disk_look = self.disk.look(time.monotonic())
 
     def use_gpus(self, gpus: Gpus, assigned: Sequence[str]) -> None:
         """Look at GPUs too; those `assigned` to the payload count as its own where its processes are not told."""
@@ -165,8 +173,8 @@ class Watch:
             return spent.max_rss_kb
         return self.family.first_peak_kb or min(spent.max_rss_kb, spent.page_faults * _FAULT_KB)
 
-    def finished(self, workdir: Path) -> Usage:
-        """The summary of an ended payload; logs over their limit are shortened to head and tail."""
+    def finished(self) -> Usage:
+        """The summary of an ended payload."""
         usage = msgspec.structs.replace(
             self.tally.usage(),
             core_dumps=self.disk.core_dumps,
@@ -178,13 +186,17 @@ class Watch:
             usage = msgspec.structs.replace(usage, max_rss_kb=peak_kb)
         if not usage.max_pss_kb:
             usage = msgspec.structs.replace(usage, max_pss_kb=peak_kb, avg_pss_kb=peak_kb, avg_rss_kb=peak_kb)
-        limit = self.limits.stdout_mb << 20
-        for name in _LOGS if limit else ():
-            log = workdir / name
-            if log.exists() and log.stat().st_size > limit:
-                shorten(log, min(int(self.limits.stdout_keep_mb * (1 << 20)), limit // 3))
         self.files.sum_up(usage)
         return usage
+
+    def leave_files(self) -> None:
+        """Write the last lines and the summary; logs over their limit are shortened to head and tail."""
+        limit = self.limits.stdout_mb << 20
+        for name in _LOGS if limit else ():
+            log = self.disk.workdir / name
+            if log.exists() and log.stat().st_size > limit:
+                shorten(log, min(int(self.limits.stdout_keep_mb * (1 << 20)), limit // 3))
+        self.files.write()
 
 
 def _with_reading(sample: Sample, reading: Reading) -> Sample:

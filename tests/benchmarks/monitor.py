@@ -143,10 +143,10 @@ def _psutil(root: psutil.Process) -> None:
 
 
 def _thread_s(monitor: Monitor) -> float:
-    """CPU time of the monitor's thread so far."""
-    ident = monitor._thread.native_id
-    text = Path(f"/proc/self/task/{ident}/schedstat").read_text()
-    return int(text.split()[0]) / 1e9
+    """CPU time of the monitor's two threads so far."""
+    threads = [monitor._thread, monitor._surveyor._thread]
+    texts = [Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text() for thread in threads if thread]
+    return sum(int(text.split()[0]) for text in texts) / 1e9
 
 
 def _whole_monitor(child: process.Child, folder: Path, mb: int) -> list[Row]:
