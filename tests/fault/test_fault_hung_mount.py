@@ -52,7 +52,10 @@ def test_the_sampler_goes_on_and_the_log_tells_whose_disk_is_silent(
     monitor.start()
     healthy = tmp_path / "healthy"
     healthy.mkdir()
-    one, two = start("time.sleep(60)", dead), start("open('big', 'wb').write(bytes(9_000_000)); time.sleep(60)", healthy)
+    one, two = (
+        start("time.sleep(60)", dead),
+        start("open('big', 'wb').write(bytes(9_000_000)); time.sleep(60)", healthy),
+    )
     try:
         monitor.watch("dead", one, dead, Limits(wall_s=4, workdir_mb=1))
         monitor.watch("healthy", two, healthy, Limits(workdir_mb=5, workdir_grace=1.0))
