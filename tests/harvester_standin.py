@@ -28,6 +28,9 @@ TEXTS = {
 NUMBERS = {"cpuConversionFactor"}
 
 
+_DEALING = threading.Lock()
+
+
 class Harvester:
     """One worker's access point. `jobs` are fed when they are asked for, `ranges` when event ranges are."""
 
@@ -41,6 +44,7 @@ class Harvester:
         self.attributes: dict[int, list[dict[str, Any]]] = {}
         self.dumps: list[tuple[float, dict[str, Any]]] = []
         self.updates: list[dict[str, Any]] = []
+        self.told: list[dict[str, Any]] = []
         self.faults: list[str] = []
         self._given: list[int] = []
         self._stop = threading.Event()
@@ -66,10 +70,14 @@ class Harvester:
         self.see_event_request()
         for folder in [self.ap, *(p for p in self.ap.iterdir() if p.name.isdigit())]:
             self.see_attributes(folder)
-            for content in self.collect(folder / self.names.event_updates):
-                self.updates.extend(entry for entries in content.values() for entry in entries)
-            for content in self.collect(folder / self.names.dump):
+            dump, updates = folder / self.names.dump, folder / self.names.event_updates
+            for content in self.collect(dump):
                 self.dumps.append((time.time(), content))
+                self.make_updates(content, updates)
+            for content in self.collect(updates):
+                self.updates.extend(entry for entries in content.values() for entry in entries)
+            for path in (dump, updates):
+                self.acknowledge(path)
 
     # to the worker
 
@@ -102,7 +110,9 @@ class Harvester:
             asked = self.read(request)
             self.asked.append(asked)
             ((key, wish),) = asked.items()
-            ranges, self.ranges = self.ranges[: wish["nRanges"]], self.ranges[wish["nRanges"] :]
+            with _DEALING:  # the list may be shared with the Harvester of another worker
+                ranges = self.ranges[: wish["nRanges"]]
+                del self.ranges[: wish["nRanges"]]
             self.write(self.ap / self.names.event_ranges, {key: ranges})
             request.unlink()
 
@@ -125,17 +135,36 @@ class Harvester:
             return {}
 
     def collect(self, path: Path) -> list[dict[str, Any]]:
-        """Rename, read, keep under a time stamp."""
+        """Rename and read; what was renamed before and not acknowledged comes first."""
         taken = path.with_name(path.name + ".read")
-        try:
-            os.rename(path, taken)
-        except FileNotFoundError:
-            return []
+        if not taken.exists():
+            try:
+                os.rename(path, taken)
+            except FileNotFoundError:
+                return []
         content = self.read(taken)
         for key in content:
             int(key)
-        os.rename(taken, taken.with_name(f"{taken.name}.{time.time_ns()}"))
         return [content]
+
+    def make_updates(self, content: dict[str, Any], path: Path) -> None:
+        """Event updates of the ranges in a list of outputs, over those that lie there."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for key, entries in content.items():
+            for entry in entries:
+                if "path" not in entry or entry["type"] in ("es_output", "zip_output"):
+                    update = {name: entry[name] for name in ("eventRangeID", "eventStatus")}
+                    found.setdefault(key, []).append(update)
+        if found:
+            fresh = path.with_name(path.name + ".new")
+            self.write(fresh, found)
+            os.rename(fresh, path)
+
+    def acknowledge(self, path: Path) -> None:
+        """Keep what was read under a time stamp."""
+        with contextlib.suppress(FileNotFoundError):
+            taken = path.with_name(path.name + ".read")
+            os.rename(taken, taken.with_name(f"{taken.name}.{time.time_ns()}"))
 
     def see_attributes(self, folder: Path) -> None:
         path = folder / self.names.attributes
@@ -147,6 +176,7 @@ class Harvester:
             known = self.attributes.setdefault(number, [])
             if not known or known[-1] != found:
                 known.append(found)
+                self.told.append(found)
                 self.check_types(found)
 
     def check_types(self, found: dict[str, Any]) -> None:
@@ -163,7 +193,7 @@ class Harvester:
 
 
 class FrontEnd(ThreadingHTTPServer):
-    """The HTTP messenger: it reads and writes the same files."""
+    """The HTTP front end: it reads and writes the same files, and takes none of them away."""
 
     daemon_threads = True
 
@@ -190,25 +220,18 @@ class FrontEnd(ThreadingHTTPServer):
             "uploadEventOutputDump": names.dump, "setPandaIDs": names.panda_ids,
             "killWorker": names.kill, "heartbeat": names.heartbeat,
         }  # fmt: skip
-        reads = {
-            "getJobs": (names.job_spec, names.job_request),
-            "getEventRanges": (names.event_ranges, names.event_request),
-        }
+        reads = {"getJobs": names.job_spec, "getEventRanges": names.event_ranges}
         if method in writes:
             path = ap / writes[method]
-            if path.exists() and method in ("requestJobs", "requestEventRanges", "uploadEventOutputDump"):
+            if path.exists() and method != "heartbeat":
                 return 503, "previous request is not yet processed"
             partial = path.with_name(".incoming")
             partial.write_text(json.dumps(data))
             partial.rename(path)
             return 200, "OK"
         if method in reads:
-            path, request = (ap / name for name in reads[method])
-            if not path.exists() or request.exists():
-                return 503, "previous request is not yet processed"
-            text = path.read_text()
-            path.unlink()
-            return 200, text
+            path = ap / reads[method]
+            return (200, path.read_text()) if path.exists() else (503, "previous request is not yet processed")
         return 501, f"no method {method}"
 
 

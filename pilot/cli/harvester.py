@@ -49,19 +49,35 @@ def access_point(settings: Settings) -> Path:
     return Path(named or ".").absolute()
 
 
+def tells_server(settings: Settings) -> bool:
+    """Whether a worker speaks with the job server itself; the state of a jumbo job is Harvester's alone."""
+    return (
+        settings.source == "harvester"
+        and bool(settings.url)
+        and settings.harvester_map != "OneToMany"
+        and (settings.server_updates or settings.harvester_map == "NoJob")
+    )
+
+
 def make_source(settings: Settings, node: Node, teller: Callable[[], Source]) -> Source:
     """The source. `teller` makes the job server that hears of jobs directly; it is asked for where there is one."""
     from pilot.plugins.sources.harvester_settings import HarvesterSettings
     from pilot.plugins.sources.registry import SOURCES
 
     kind: Any = SOURCES.load("harvester")
+    direct = settings.harvester_map == "NoJob"
+    if direct and not settings.url:
+        raise click.UsageError("--harvester-map NoJob gets jobs from the job server: --url is missing")
     own = HarvesterSettings(
         node=node,
         push=settings.harvester_submit_mode == "PUSH",
         patience_s=settings.harvester_patience,
         ask_kill=settings.harvester_kill,
+        direct=direct,
+        jumbo=settings.harvester_map == "OneToMany",
+        worker=settings.worker_id or access_point(settings).name,
     )
-    found: Source = kind(_box(settings), own, teller() if settings.url and settings.server_updates else None)
+    found: Source = kind(_box(settings), own, teller() if tells_server(settings) else None)
     return found
 
 
@@ -88,7 +104,7 @@ def sites(
     settings: Settings, site_for: Callable[[JobDefinition], StagingSite]
 ) -> Callable[[JobDefinition], StagingSite]:
     """A worker's inputs come from the access point and its outputs go there, unless directories are named for them."""
-    if settings.source != "harvester":
+    if settings.source != "harvester" or settings.harvester_map == "NoJob":
         return site_for
     top = access_point(settings)
     many = settings.harvester_map == "ManyToOne"

@@ -114,7 +114,7 @@ def _run(
     settings = replace(settings, label=queue.label) if queue.label else settings
     here = look_around(settings, workdir, os.environ)
     look: Look | None = None
-    if settings.source == "panda":
+    if settings.source == "panda" or harvester.tells_server(settings):
         settings, look = with_credentials(
             settings, workdir, os.environ, redactor, lambda own: panda_settings(own, here.node)
         )

@@ -96,6 +96,7 @@ def _switches(fields: Fields) -> dict[str, Any]:
         "debug": fields.flag("debug"),
         "event_service": fields.flag("eventService"),
         "event_merge": fields.flag("eventServiceMerge"),
+        "jumbo": fields.flag("jumbo"),
         "use_prefetcher": fields.flag("usePrefetcher"),
         "hpo": fields.flag("isHPO"),
         "virtual_placement": fields.flag("useVP"),

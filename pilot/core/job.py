@@ -60,7 +60,8 @@ class JobDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     Memory and disk are in MB, times in s. `raw` is the description as it was received, without secrets;
     keys that nobody here knows are kept there. `direct_access` says that the job itself would read its inputs
     remotely; `access_mode` (`copy`, `direct`) is the user's wish, which wins. `alt_stageout` None: the queue decides.
-    `zip_map` names the members of each archive. `event_tokens` are the storage tokens of event outputs.
+    `zip_map` names the members of each archive. `event_tokens` are the storage tokens of event outputs. `jumbo`: other
+    workers work through the event ranges of the same job.
     """
 
     job_id: int
@@ -95,6 +96,7 @@ class JobDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     clone: str = ""
     event_service: bool = False
     event_merge: bool = False
+    jumbo: bool = False
     use_prefetcher: bool = False
     hpo: bool = False
     preprocess: Step | None = None

@@ -115,8 +115,9 @@ class Settings:
     )
     harvester_map: str = setting(
         "OneToOne",
-        "how jobs and workers go together; ManyToOne gives each job a sub-directory",
-        choices=("OneToOne", "ManyToOne", "OneToMany"),
+        "how jobs and workers go together: ManyToOne gives each job a sub-directory, OneToMany shares a jumbo job, "
+        "with NoJob jobs come from the server at --url",
+        choices=("OneToOne", "ManyToOne", "OneToMany", "NoJob"),
     )
     harvester_files: str = setting("", "names of shared files in Harvester's words: jobSpecFile=HPCJobs.json,...")
     harvester_eventstatusdump: str = setting("", "file that lists outputs for Harvester")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pilot.core.errors import PilotError
-from pilot.core.exitcodes import ExitCode
+from pilot.core.exitcodes import ExitCode, exit_code_of
 from pilot.engine.means import Means
 from pilot.lib.loop import Timer
 from pilot.lib.worker import Worker
@@ -82,7 +82,7 @@ class Asking:
             self._empty = 0 if acquired.jobs else self._empty + 1
         requests = self._means.settings.getjob_requests
         if acquired.finished:
-            self.finish()
+            self.finish(exit_code_of(acquired.error))
         elif requests and self._empty >= requests:
             _log.info("no job came in %d requests", self._empty)
             self.finish()

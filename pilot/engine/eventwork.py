@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pilot.core.errors import Failure, NotImplementedHere, PandaKill, PilotError
+from pilot.core.errors import Failure, NoEvents, NotImplementedHere, PandaKill, PilotError
 from pilot.core.job import JobDefinition
 from pilot.db.ranges import outputs_at_risk
 from pilot.engine.clones import lost
@@ -94,10 +94,16 @@ class EventWork:
     # after the payload
 
     def verdict(self, run: Run) -> Failure | None:
-        """What is wrong with a payload that ended well: it never got anything to do, or did not do it."""
+        """What is wrong with a payload that ended well: it never got anything to do, or did not do it.
+
+        Of a jumbo job there may be nothing left when its last workers begin: the others have done it all.
+        """
         if self._service is None or not works_on_events(run.definition):
             return None
         error = self._service.verdict(run.key)
+        if isinstance(error, NoEvents) and run.definition.jumbo:
+            run.log.info("other workers of this job have taken all its event ranges")
+            return None
         return error.failure() if error else None
 
     def kept(self, run: Run) -> frozenset[str]:

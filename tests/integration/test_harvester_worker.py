@@ -29,7 +29,7 @@ def start(folder: Path, *options: str, **environment: str) -> subprocess.Popen:
         return subprocess.Popen(command, env=own_environment() | environment, stdout=log, stderr=log, cwd=folder / "ap")
 
 
-def run(folder: Path, *options: str, **environment: str) -> str:
+def run(folder: Path, *options: str, expected: int = 0, **environment: str) -> str:
     child = start(folder, *options, **environment)
     try:
         code = child.wait(WAIT_S)
@@ -37,7 +37,7 @@ def run(folder: Path, *options: str, **environment: str) -> str:
         child.kill()
         child.wait()
     said = (folder / "pilot.err").read_text()
-    assert code == 0, said
+    assert code == expected, said
     return said
 
 
@@ -138,10 +138,23 @@ def test_a_failed_job_says_why_and_lists_its_log(tmp_path, ap):
     assert [entry["type"] for entry in harvester.entries()] == ["log"] and not harvester.faults
 
 
-def test_a_worker_that_gets_no_job_gives_up(tmp_path, ap):
-    said = run(tmp_path, "--source", "harvester", "--harvester-workdir", str(ap), "--harvester-patience", "0.5")
+@pytest.mark.parametrize("mode", ["PULL", "PUSH"])
+def test_a_worker_that_gets_no_job_gives_up_and_its_wrapper_knows_it(tmp_path, ap, mode):
+    options = ["--harvester-submit-mode", mode, "--harvester-patience", "0.5"]
+    said = run(tmp_path, "--source", "harvester", "--harvester-workdir", str(ap), *options, expected=82)
     assert "brought no job" in said
-    assert json.loads((ap / "worker_requestjob.json").read_text()) == {"nJobs": 1}
+    request = ap / "worker_requestjob.json"
+    assert request.exists() == (mode == "PULL") and (mode == "PUSH" or json.loads(request.read_text()) == {"nJobs": 1})
+
+
+def test_jobs_that_share_an_access_point_are_seen_one_after_the_other(tmp_path, ap):
+    with Harvester(ap, slow_s=0.7) as harvester:
+        harvester.jobs += [job(21, "true"), job(22, "exit 4")]
+        run(tmp_path, "--source", "harvester", "--jobs", "2", "--harvester-workdir", str(ap))
+    assert [asked["nJobs"] for asked in harvester.asked] == [1, 1] and not harvester.faults
+    final = [told for told in harvester.told if told["jobStatus"] in ("finished", "failed")]
+    assert [(told["jobStatus"], told["transExitCode"]) for told in final] == [("failed", 0), ("failed", 4)], final
+    assert [list(dump) for _, dump in harvester.dumps] == [["21"], ["22"]]
 
 
 def test_a_waiting_worker_ends_when_it_is_told_to(tmp_path, ap):

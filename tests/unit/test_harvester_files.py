@@ -10,13 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilot.core.errors import PayloadExecutionFailure
+from pilot.core.definition import parse
+from pilot.core.errors import NoJobsInPanda, PayloadExecutionFailure
 from pilot.core.update import JobUpdate, Node, State, StoredFile
 from pilot.core.usage import Usage
 from pilot.lib.filesystem import is_shared, kind_of
+from pilot.plugins.sources.base import Acquired, Capacity
+from pilot.plugins.sources.harvester import HarvesterSource
 from pilot.plugins.sources.harvester_box import FileBox, Role, jobs_of, read_job_spec
+from pilot.plugins.sources.harvester_jumbo import part_of
 from pilot.plugins.sources.harvester_names import MapType, Names, parse_names
 from pilot.plugins.sources.harvester_reports import attributes, dump_entries
+from pilot.plugins.sources.harvester_settings import HarvesterSettings
 from tests.harvester_standin import INTEGERS, NUMBERS, TEXTS
 
 JOBS = {"7": {"PandaID": 7, "jobPars": "a b"}, "8": {"PandaID": 8, "jobPars": "{}"}}
@@ -60,7 +65,7 @@ def test_a_single_description_is_a_job_too(tmp_path):
     assert read_job_spec(tmp_path / "spec") == {"9": {"PandaID": 9, "x": {"y": 1}}}
 
 
-@pytest.mark.parametrize("role", [Role.DUMP, Role.JOB_REQUEST, Role.EVENT_REQUEST, Role.EVENT_UPDATES])
+@pytest.mark.parametrize("role", [Role.JOB_REQUEST, Role.EVENT_REQUEST])
 def test_nothing_is_written_over_what_harvester_has_not_taken(tmp_path, role):
     box = FileBox(tmp_path, Names(), MapType.ONE)
     assert box.write(role, {"first": 1})
@@ -69,6 +74,98 @@ def test_nothing_is_written_over_what_harvester_has_not_taken(tmp_path, role):
     box.place(role).unlink()
     assert box.write(role, {"second": 2})
     box.close()
+
+
+def ranges(*names: str, path: str = "") -> list[dict]:
+    more = {"path": path, "type": "zip_output"} if path else {}
+    return [{"eventRangeID": name, "eventStatus": "finished", **more} for name in names]
+
+
+@pytest.mark.parametrize("role", [Role.DUMP, Role.EVENT_UPDATES])
+def test_a_list_that_harvester_has_not_fetched_gets_longer(tmp_path, role):
+    box = FileBox(tmp_path, Names(), MapType.ONE)
+    assert box.write(role, {"7": ranges("a")}) and box.write(role, {"7": ranges("b", "a"), "8": ranges("c")})
+    assert json.loads(box.place(role).read_text()) == {"7": ranges("a", "b"), "8": ranges("c")}
+    assert [path.name for path in tmp_path.iterdir()] == [box.place(role).name]
+    assert box.busy(role) and box.busy(role, 7) and not FileBox(tmp_path / "none", Names(), MapType.ONE).busy(role, 7)
+    box.close()
+
+
+def test_what_an_interrupted_pilot_took_back_is_told_by_the_next(tmp_path):
+    box = FileBox(tmp_path, Names(), MapType.ONE)
+    box.write(Role.DUMP, {"7": ranges("a")})
+    box.place(Role.DUMP).rename(tmp_path / "event_status.dump.json.back.1")
+    assert box.busy(Role.DUMP)
+    box.write(Role.DUMP, {"7": ranges("b")})
+    assert json.loads(box.place(Role.DUMP).read_text()) == {"7": ranges("a", "b")}
+    box.close()
+
+
+def test_event_updates_never_lie_where_harvester_would_write_over_them(tmp_path):
+    """It makes updates of the ranges in a list of outputs, and renames them over those of the worker."""
+    box = FileBox(tmp_path, Names(), MapType.ONE)
+    dump, updates = box.place(Role.DUMP), box.place(Role.EVENT_UPDATES)
+    box.write(Role.EVENT_UPDATES, {"7": ranges("a")})
+    assert updates.exists() and not dump.exists()
+    box.write(Role.DUMP, {"7": [{"path": "/ap/log", "type": "log"}]})
+    assert updates.exists() and dump.exists()
+    box.write(Role.DUMP, {"7": ranges("b", path="/ap/zip")})
+    assert not updates.exists()
+    box.write(Role.EVENT_UPDATES, {"7": ranges("c")})
+    assert not updates.exists()
+    told = json.loads(dump.read_text())["7"]
+    assert [entry.get("eventRangeID") for entry in told] == ["a", None, "b", "c"]
+    dump.rename(tmp_path / "event_status.dump.json.read")
+    box.write(Role.EVENT_UPDATES, {"7": ranges("d")})
+    assert not updates.exists() and json.loads(dump.read_text()) == {"7": ranges("d")}
+    box.close()
+
+
+def test_a_list_is_fetched_whole_and_once_however_often_it_is_lengthened(tmp_path):
+    """Harvester comes by at any moment while the worker writes."""
+    box = FileBox(tmp_path, Names(), MapType.ONE)
+    path, count, fetched = box.place(Role.DUMP), 300, []
+
+    def write() -> None:
+        for n in range(count):
+            box.write(Role.DUMP, {"7": ranges(f"r{n}", path="/ap/zip")})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while writer.is_alive() or path.exists():
+        try:
+            path.rename(tmp_path / "fetched")
+        except FileNotFoundError:
+            continue
+        fetched += [entry["eventRangeID"] for entry in json.loads((tmp_path / "fetched").read_text())["7"]]
+    assert fetched == [f"r{n}" for n in range(count)]
+    box.close()
+
+
+JUMBO = {
+    "PandaID": 7, "eventService": "True", "logFile": "x.log.tgz", "outFiles": "a.root,x.log.tgz,b.root",
+    "scopeOut": "s,s", "scopeLog": "l", "realDatasets": "da,dl,db", "ddmEndPointOut": "A,L,B", "destinationDblock": "n",
+    "allowNoOutput": "b.root",
+}  # fmt: skip
+
+
+def test_a_worker_of_a_jumbo_job_has_a_log_of_its_own_and_no_other_output():
+    found = parse(part_of(JUMBO, "12"))
+    assert found.outputs == () and found.jumbo and found.use_prefetcher
+    assert found.log is not None
+    assert (found.log.lfn, found.log.scope, found.log.dataset, found.log.rse) == ("x.log.tgz._12", "l", "dl", "L")
+    assert parse(part_of({**JUMBO, "logFile": "", "outFiles": ""}, "12")).log is None
+    assert part_of({"PandaID": 8, "outFiles": "a"}, "12") == {"PandaID": 8, "outFiles": "a"}
+
+
+def test_a_worker_that_never_got_a_job_ends_for_that_reason(tmp_path):
+    settings = HarvesterSettings(Node(host="n"), push=True, patience_s=0.0)
+    source = HarvesterSource(FileBox(tmp_path, Names(), MapType.ONE), settings)
+    assert source.acquire(Capacity(1)) == Acquired(finished=True, error=NoJobsInPanda.code)
+    (tmp_path / "HPCJobs.json").write_text(json.dumps(JOBS))
+    assert len(source.acquire(Capacity(2)).jobs) == 2
+    assert source.acquire(Capacity(1)) == Acquired(finished=True)
+    source.close()
 
 
 def test_attributes_are_written_whole_each_time(tmp_path):

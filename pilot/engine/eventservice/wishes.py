@@ -20,8 +20,12 @@ def plan_of(definition: JobDefinition, workers: int, gap_s: float = 0.0, answer_
 
 
 def version_of(definition: JobDefinition) -> int:
-    """The version of range updates (protocol.md 4.2): 2 for fine-grained processing, else 1."""
-    return 2 if str(definition.raw.get("fineGrained") or definition.raw.get("isFineGrained") or "") == "True" else 1
+    """The version of range updates (protocol.md 4.2): 2 for fine-grained processing, else 1.
+
+    A server has no word for fine-grained jobs. It names the storage tokens of event outputs for all event service jobs,
+    be it with an empty text, but for these.
+    """
+    return 1 if "prodDBlockTokenForOutput" in definition.raw else 2
 
 
 def consumer_of(definition: JobDefinition) -> Consumer:

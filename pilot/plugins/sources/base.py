@@ -28,7 +28,8 @@ class Acquired(msgspec.Struct, frozen=True):
 
     `jobs` are descriptions with the keys of protocol.md section 2, JSON-typed, as received. `finished` says that
     this source will never have more (a list of files that is used up). `wait_s` is the source's wish, if any, for
-    the time until the next request. `pending`: the request stands, its answer takes time; ask again at once.
+    the time until the next request. `pending`: the request stands, its answer takes time; ask again at once. `error`
+    is the number of the error (protocol.md 6.2) that it is to be `finished` now, 0 if it is none.
     `resource_types` are those that the server has told, by name.
     """
 
@@ -37,6 +38,7 @@ class Acquired(msgspec.Struct, frozen=True):
     wait_s: float | None = None
     pending: bool = False
     resource_types: dict[str, ResourceType] = {}
+    error: int = 0
 
 
 class Source(Protocol):

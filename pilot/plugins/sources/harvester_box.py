@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import threading
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,7 @@ from pilot.core.errors import FileHandlingFailure, NoLocalSpace
 from pilot.lib.files import is_full, write_atomically
 from pilot.lib.filesystem import is_shared
 from pilot.lib.inotify import CLOSE_WRITE, CREATE, DELETE, MODIFY, MOVED_FROM, MOVED_TO, Inotify
+from pilot.plugins.sources import harvester_lists as lists
 from pilot.plugins.sources.harvester_names import OLD_JOB_SPEC, MapType, Names
 
 
@@ -34,7 +36,9 @@ class Role(StrEnum):
 
 
 #: In lock-step: a new one is written only after Harvester has taken the old one away.
-_LOCK_STEP = frozenset({Role.DUMP, Role.JOB_REQUEST, Role.EVENT_REQUEST, Role.EVENT_UPDATES})
+_LOCK_STEP = frozenset({Role.JOB_REQUEST, Role.EVENT_REQUEST})
+#: Lists: what Harvester has not taken away yet gets longer.
+_LISTS = frozenset({Role.DUMP, Role.EVENT_UPDATES})
 #: Of a job; with many jobs a worker they lie in the job's sub-directory.
 _OF_JOB = frozenset({Role.ATTRIBUTES, Role.JOB_REPORT, Role.DUMP, Role.EVENT_UPDATES})
 
@@ -52,14 +56,20 @@ class Watch(Protocol):
 class Box(Protocol):
     """The way to Harvester. Used by several threads at once; `close` wakes those that wait.
 
+    `renews`: attributes and job reports that lie there are replaced by newer ones; where not, the first one stays.
     Errors: `NoLocalSpace`, `FileHandlingFailure`, `CommunicationFailure`.
     """
 
+    renews: bool
+
     def write(self, role: Role, content: Any, job_id: int = 0) -> bool:
-        """Put something there. False if Harvester has not taken the one before: nothing is changed then."""
+        """Put something there. False if Harvester has not taken the one before: nothing is changed then.
+
+        Lists of outputs and of event updates hold entries by PandaID as text.
+        """
 
     def busy(self, role: Role, job_id: int = 0) -> bool:
-        """Whether something of this kind has not been taken yet."""
+        """Whether something of this kind has not been taken yet; of lists of outputs, one of other jobs."""
 
     def jobs(self) -> dict[str, dict[str, Any]]:
         """The jobs that are there now, by PandaID as text: those that are written completely."""
@@ -77,6 +87,8 @@ class Box(Protocol):
 class FileBox:
     """The shared-file protocol. `look_s` is how often files are looked at where no kernel tells of changes."""
 
+    renews = True
+
     def __init__(
         self, access_point: Path, names: Names, kind: MapType, data_dir: Path | None = None, look_s: float = 2.0
     ) -> None:
@@ -85,6 +97,7 @@ class FileBox:
         self._look_s = look_s
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._quick = not is_shared(access_point)
+        self._writing = threading.Lock()
 
     def place(self, role: Role | str, job_id: int = 0) -> Path:
         """Where the file of this kind is."""
@@ -100,19 +113,35 @@ class FileBox:
     def write(self, role: Role, content: Any, job_id: int = 0) -> bool:
         """Put the file there under a temporary name and rename it into place."""
         path = self.place(role, job_id)
-        if role in _LOCK_STEP and path.exists():
-            return False
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(content))
-        except OSError as error:
-            kind = NoLocalSpace if is_full(error) else FileHandlingFailure
-            raise kind(f"{path}: {error.strerror}") from error
+        with self._writing:
+            if role in _LOCK_STEP and path.exists():
+                return False
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if role in _LISTS:
+                    self._put(role, content, job_id)
+                else:
+                    write_atomically(path, json.dumps(content))
+            except OSError as error:
+                kind = NoLocalSpace if is_full(error) else FileHandlingFailure
+                raise kind(f"{path}: {error.strerror}") from error
         return True
+
+    def _put(self, role: Role, content: Any, job_id: int) -> None:
+        """Lengthen a list. Harvester makes event updates of the ranges in a list of outputs that it reads, and writes
+        them over those that lie there: there are never two lists with ranges for it to fetch."""
+        dump, updates = self.place(Role.DUMP, job_id), self.place(Role.EVENT_UPDATES, job_id)
+        if role is Role.EVENT_UPDATES and not (lists.lies(dump) or lists.is_read(dump)):
+            lists.put(updates, content)
+        elif lists.lies(updates) and not lists.is_read(dump) and lists.lists_ranges(dump, content):
+            lists.put(dump, content, updates)
+        else:
+            lists.put(dump, content)
 
     def busy(self, role: Role, job_id: int = 0) -> bool:
         """Whether the file is still there."""
-        return self.place(role, job_id).exists()
+        path = self.place(role, job_id)
+        return lists.lies(path, beside=job_id) if role in _LISTS else path.exists()
 
     def jobs(self) -> dict[str, dict[str, Any]]:
         """What the job files hold; a file that is being written counts as not there."""

@@ -40,12 +40,20 @@ class HttpBoxSettings(msgspec.Struct, frozen=True):
 
 
 class HttpBox:
-    """A worker's access point over HTTP. 503 is the lock-step: the request before has not been processed."""
+    """A worker's access point over HTTP. 503 is the lock-step: the request before has not been processed.
+
+    The front end refuses to write over any file but the heartbeat, and nobody takes attributes and job reports away:
+    the first of each stays. What was fed it answers again and again.
+    """
+
+    renews = False
 
     def __init__(self, settings: HttpBoxSettings) -> None:
         self.settings = settings
         self._connection = Connection(HttpSettings(ca_file=settings.ca_file))
         self._closed = threading.Event()
+        self._spec = ""
+        self._feed = b""
 
     def write(self, role: Role, content: Any, job_id: int = 0) -> bool:
         """Send it. False while the one before has not been processed."""
@@ -57,21 +65,22 @@ class HttpBox:
 
     def jobs(self) -> dict[str, dict[str, Any]]:
         """The jobs that were fed."""
-        return jobs_of((self._post("getJobs", {}) or b"").decode("utf-8", "replace"))
+        before, self._spec = self._spec, (self._post("getJobs", {}) or b"").decode("utf-8", "replace")
+        return jobs_of(self._spec, settled=self._spec == before)
 
     def event_ranges(self) -> dict[str, list[dict[str, Any]]] | None:
-        """The ranges that were fed."""
+        """The ranges that were fed, once."""
         body = self._post("getEventRanges", {})
-        if body is None:
+        if body is None or body == self._feed:
             return None
         try:
             fed = json.loads(body)
         except ValueError:
             return None
-        found = (
-            {str(key): value for key, value in fed.items() if isinstance(value, list)} if isinstance(fed, dict) else {}
-        )
-        return found or None
+        if not isinstance(fed, dict):
+            return None
+        self._feed = body
+        return {str(key): value for key, value in fed.items() if isinstance(value, list)} or None
 
     def watch(self) -> HttpWatch:
         """There is nothing to hear: look from time to time."""

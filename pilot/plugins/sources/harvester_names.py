@@ -9,8 +9,10 @@ import msgspec
 
 
 class MapType(StrEnum):
-    """How jobs and workers go together. With MANY each job has a sub-directory of the access point."""
+    """How jobs and workers go together. With MANY each job has a sub-directory of the access point; with NONE workers
+    get their jobs from the job server, with JUMBO they share one."""
 
+    NONE = "NoJob"
     ONE = "OneToOne"
     MANY = "ManyToOne"
     JUMBO = "OneToMany"

@@ -1,0 +1,130 @@
+"""How jobs and workers of Harvester go together: jumbo jobs that workers share, and workers that ask the server."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import tarfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from pilot.lib.program import own_command, own_environment
+from tests.bench import shell_job
+from tests.harvester_standin import Harvester
+from tests.pilots import Site
+
+WAIT_S = 60.0
+#: One worker a job: it copies what it is given and ends when nothing is left. It writes a job-level file as well.
+PAYLOAD = """
+import sys, time
+from pilot.events import ranges
+open("merged.txt", "w").write("of this worker alone")
+for r in ranges():
+    time.sleep(float(sys.argv[1]))
+    with open(f"{r.id}.txt", "w") as out:
+        out.write(open(r.path).read() + f" {r.start_event}")
+    r.done(f"{r.id}.txt")
+"""
+
+
+def worker(ap: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = own_command("run", "--source", "harvester", "--harvester-workdir", str(ap), *options)
+    command += ["--workdir", str(ap / "work"), "--wait", "0.1"]
+    with (ap / "pilot.err").open("wb") as log:
+        return subprocess.Popen(command, env=own_environment(), stdout=log, stderr=log, cwd=ap)
+
+
+def said(ap: Path) -> str:
+    return (ap / "pilot.err").read_text()
+
+
+def jumbo_job(folder: Path, nap_s: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A job over a dataset of four files, of which ranges need three."""
+    script = folder / "payload.py"
+    script.write_text(PAYLOAD)
+    line = shlex.join([sys.executable, str(script), str(nap_s)])
+    job = shell_job(9, f"exec {line}", outputs=("merged.txt",), eventService="True") | {
+        "inFiles": "a.txt,b.txt,c.txt,d.txt", "scopeIn": "test,test,test,test", "taskID": 5, "jobsetID": 6,
+        "prodDBlockTokenForOutput": "", "realDatasets": "ds.out,ds.log", "ddmEndPointOut": "OUT,LOG",
+    }  # fmt: skip
+    ranges = [
+        {
+            "eventRangeID": f"5-9-{file}-{n}-1", "startEvent": n, "lastEvent": n, "scope": "test",
+            "LFN": "abc"[file] + ".txt", "GUID": f"G{file}",
+        }
+        for file in range(3)
+        for n in range(1, 9)
+    ]  # fmt: skip
+    return job, ranges
+
+
+def test_workers_of_a_jumbo_job_share_its_ranges_and_tell_of_nothing_else(tmp_path: Path) -> None:
+    job, ranges = jumbo_job(tmp_path, 0.15)
+    ids = [item["eventRangeID"] for item in ranges]
+    workers, pilots = [], []
+    with ExitStack() as stack:
+        for name in ("w1", "w2"):
+            ap = tmp_path / name
+            ap.mkdir()
+            for lfn in ("a.txt", "b.txt", "c.txt"):  # the fourth has not been brought, and nobody needs it
+                (ap / lfn).write_text(lfn)
+            harvester = stack.enter_context(Harvester(ap))
+            harvester.ranges = ranges
+            harvester.feed([job])
+            workers.append(harvester)
+        options = ["--harvester-map", "OneToMany", "--harvester-submit-mode", "PUSH", "--worker-id"]
+        pilots = [worker(tmp_path / f"w{n}", *options, str(n)) for n in (1, 2)]
+        for pilot in pilots:
+            stack.callback(pilot.wait)
+            stack.callback(pilot.kill)
+        codes = [pilot.wait(WAIT_S) for pilot in pilots]
+    assert codes == [0, 0], (said(tmp_path / "w1"), said(tmp_path / "w2"))
+    done: list[str] = []
+    for n, harvester in enumerate(workers, 1):
+        assert not harvester.faults, harvester.faults
+        entries = harvester.entries()
+        mine = [entry["eventRangeID"] for entry in entries if entry["type"] == "zip_output"]
+        assert mine, said(tmp_path / f"w{n}")
+        done += mine
+        (log,) = [entry for entry in entries if entry["type"] != "zip_output"]
+        assert (log["type"], Path(log["path"]).name) == ("log", f"job.9.log.tgz._{n}")
+        assert harvester.attributes[9][-1]["jobStatus"] == "finished"
+        assert sum(1 for asked in harvester.asked if "9" in asked) > 1, "the ranges come in several files"
+        for path in {entry["path"] for entry in entries if entry["type"] == "zip_output"}:
+            with tarfile.open(path) as tar:
+                assert all(member.isfile() for member in tar)
+    assert sorted(done) == sorted(ids)
+
+
+def test_a_worker_that_comes_too_late_for_a_jumbo_job_has_not_failed(tmp_path: Path) -> None:
+    ap = tmp_path / "w3"
+    ap.mkdir()
+    job, _ = jumbo_job(tmp_path, 0.0)
+    with Harvester(ap) as harvester:
+        harvester.feed([job])
+        pilot = worker(ap, "--harvester-map", "OneToMany", "--harvester-submit-mode", "PUSH", "--worker-id", "3")
+        try:
+            assert pilot.wait(WAIT_S) == 0, said(ap)
+        finally:
+            pilot.kill()
+            pilot.wait()
+    last = harvester.attributes[9][-1]
+    assert (last["jobStatus"], last["pilotErrorCode"], last.get("nEvents", 0)) == ("finished", 0, 0)
+    assert [Path(entry["path"]).name for entry in harvester.entries()] == ["job.9.log.tgz._3"]
+
+
+def test_a_worker_without_jobs_of_harvester_tells_it_which_ones_the_server_gave(site: Site) -> None:
+    first, second = site.submit(shell_job(0, "true"), shell_job(0, "cat ../worker_pandaids.json"))
+    ap = site.workdir
+    options = ["--source", "harvester", "--harvester-map", "NoJob", "--harvester-workdir", str(ap), "--jobs", "2"]
+    assert site.run(*options) == 0, site.log()
+    for number in (first, second):
+        assert site.told(number)["state"] in ("finished", "transferring", "merging"), site.log()
+    assert sorted(json.loads((ap / "worker_pandaids.json").read_text())) == sorted([first, second])
+    assert not (ap / "event_status.dump.json").exists() and not (ap / "worker_requestjob.json").exists()
+    assert json.loads((ap / "worker_attributes.json").read_text())["jobStatus"] == "finished"
+    assert time.time() - (ap / "worker_heartbeat.json").stat().st_mtime < WAIT_S
