@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 
-class EventRange(msgspec.Struct, frozen=True, omit_defaults=True):
+class EventRange(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A few successive events of one input file, both ends included.
 
     `id` is the server's `taskID-pandaID-fileID-job_processID-attemptNr`. `path` is where the payload finds the
@@ -62,7 +62,7 @@ class ServerRangeState(IntEnum):
     CORRUPTED = 10
 
 
-class RangeUpdate(msgspec.Struct, frozen=True, omit_defaults=True):
+class RangeUpdate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What became of one range. `cpu_s` and `cores` as the worker used them.
 
     `path`, `size` and `adler32` tell of an output that is reported on its own, outside an archive.

@@ -24,7 +24,7 @@ class RangeState(IntEnum):
     RETURNED = 9
 
 
-class Said(msgspec.Struct, frozen=True, omit_defaults=True):
+class Said(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What was said of a range: by the worker (its output, s of CPU and wall time), or why it failed."""
 
     output: str = ""
@@ -34,7 +34,7 @@ class Said(msgspec.Struct, frozen=True, omit_defaults=True):
     fatal: bool = False
 
 
-class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+class Row(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Where one range is, for the PilotDB. `range` is given the first time; `archive` -1 means none."""
 
     n: int

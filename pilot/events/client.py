@@ -16,8 +16,11 @@ from pilot.events.wire import PilotGone, connect
 VERSION = 1
 WELCOME_S = 60.0  #: how long the pilot may take to answer the first message
 FAREWELL_S = 30.0  #: how long it may take to say that it has accounted for everything
-AHEAD_S = 0.05  #: work that is asked for ahead where ranges are so short that asking would cost time
+AHEAD_S = 0.1  #: work that is asked for ahead where ranges are so short that asking would cost time
 SHORT_S = 0.5  #: ranges longer than this are never asked for ahead: another worker may be idle
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class NoPilot(RuntimeError):
@@ -113,13 +116,16 @@ class Channel:
         self._asked = self._ended = self._left = self._last = False
         self._cpu_s = _cpu_s()
         self._mean_s = 0.0
+        self._reader = 0
         os.set_blocking(self._wake[0], False)
         self._say({"type": "hello", "version": VERSION, "pid": self._pid, "worker": worker})
         self._wait("welcome", WELCOME_S)
 
     def __iter__(self) -> Iterator[Range]:
+        self._reader = threading.get_ident()
         while True:
-            self._ask()
+            if self._wants_more():
+                self._push()
             while not self._stock and not self._ended:
                 if self._open:  # others are to end these: the pilot must not wait for them before it answers
                     self._say({"type": "waiting", "open": len(self._open)})
@@ -144,6 +150,8 @@ class Channel:
             self._mean_s = wall if not self._mean_s else 0.8 * self._mean_s + 0.2 * wall
             self._outbox.append({**message, "cpu_s": round(item.cpu_s, 6), "wall_s": round(wall, 6)})
             last = self._last and not self._open
+            if self._mean_s < SHORT_S and not self._last and self._reader == threading.get_ident():
+                self._wants_more()  # the question travels with the outcome
         self._push()
         if last:
             self.close()
@@ -178,13 +186,15 @@ class Channel:
         for fd in wake:
             os.close(fd)
 
-    def _ask(self) -> None:
-        """Ask for what is needed now and, where ranges are short, for those of the next moments."""
+    def _wants_more(self) -> bool:
+        """Whether to ask now: for what is needed and, where ranges are short, for those of the next moments."""
         ahead = min(64, int(AHEAD_S / self._mean_s) + 1) if 0.0 < self._mean_s < SHORT_S else 0
         missing = 1 + ahead - len(self._stock)
-        if not self._asked and not self._ended and 2 * missing > ahead:
-            self._asked = True
-            self._say({"type": "ask", "count": missing})
+        if self._asked or self._ended or 2 * missing <= ahead:
+            return False
+        self._asked = True
+        self._outbox.append({"type": "ask", "count": missing})
+        return True
 
     def _say(self, message: dict[str, Any]) -> None:
         self._outbox.append(message)
@@ -202,7 +212,7 @@ class Channel:
     def _flush(self) -> None:
         lines: list[str] = []
         while self._outbox:
-            lines.append(json.dumps(self._outbox.popleft(), separators=(",", ":")))
+            lines.append(_encode(self._outbox.popleft()))
         if lines:
             self._wire.send("".join(line + "\n" for line in lines).encode())
 

@@ -7,16 +7,18 @@ It hears of workers (`Desk`) and of what came of its orders, and gives orders to
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from pilot.core.errors import PilotError
-from pilot.core.ranges import Granted, Told
-from pilot.core.rangestate import ArchiveState, RangeState, StoredArchive
+from pilot.core.ranges import EventRange, Granted, Told
+from pilot.core.rangestate import RangeState, StoredArchive
 from pilot.runtime.demand import Pace, wanted
 from pilot.runtime.eventdispatch import Dispatch
-from pilot.runtime.eventoutput import Outputs, members_of
+from pilot.runtime.eventintake import PIECE, Bulk, take_up
+from pilot.runtime.eventoutput import Outputs
 from pilot.runtime.eventpeer import Peer
 from pilot.runtime.eventplan import Hands, Plan, Summary
 from pilot.runtime.eventtelling import Telling
@@ -53,26 +55,14 @@ class EventJob:
         self._asked_at: float | None = None
         self._ask_failures = 0
         self._ask_after = self._saved_at = -math.inf
-        self._ending = self._over = False
-        self._take_up(archives)
+        self._coming: Bulk[EventRange] = Bulk()
+        self._no_more_come = self._ending = self._over = False
+        take_up(ledger, self._outputs, self._telling, archives, clock())
 
     def end_by(self, deadline: float) -> None:
         """All must have been told at `deadline` (monotonic s): work ends a while before."""
         whole_s = deadline - self._clock()
         self._last_start = deadline - min(self._plan.demand.reserve_s, 0.1 * whole_s)
-
-    def _take_up(self, archives: Sequence[StoredArchive]) -> None:
-        """Go on where an earlier pilot was: outputs, archives and outcomes that nobody has heard of."""
-        whole = {a.number: a for a in archives if a.state is ArchiveState.CLOSED}
-        for number, members in members_of(self.ledger).items():
-            if number in whole:
-                self._outputs.take_up(whole[number], members)
-            else:
-                self.ledger.unpack(members)
-        for n in self.ledger.in_state(RangeState.DONE):
-            self._outputs.add(n, self._clock(), redoable=True)
-        for state in (RangeState.STORED, RangeState.FAILED):
-            self._telling.add(self.ledger.in_state(state))
 
     # workers
 
@@ -116,10 +106,17 @@ class EventJob:
             self._pace = self._pace.answered(self._clock() - self._asked_at)
         self._asked_at, self._ask_failures = None, 0
         if not self._ending:
-            self.ledger.grant(granted.ranges)
-            self._dispatch.exhausted = granted.exhausted
+            self._coming.add(granted.ranges)
+            self._no_more_come = granted.exhausted
+            self._take_in()
         self._save()
         self._hands.wake()
+
+    def _take_in(self, most: int = PIECE) -> None:
+        """Take in a part of what has come; that there is no more is known when all of it is here."""
+        self.ledger.grant(self._coming.take(most))
+        if self._no_more_come and not self._coming:
+            self._dispatch.exhausted = True
 
     def not_granted(self, error: PilotError) -> None:
         """It did not: it is asked again after a while, unless that cannot help."""
@@ -202,6 +199,7 @@ class EventJob:
     def end(self) -> None:
         """The payload has ended: what it did not do is left to the server, the rest is stored and told."""
         self._ending = True
+        self._take_in(sys.maxsize)
         self.ledger.abandon()
         self.drain()
         self.flush()
@@ -225,11 +223,14 @@ class EventJob:
     def step(self) -> None:
         """Give the orders that are due now."""
         now = self._clock()
+        if bulk := bool(self._coming) | self._telling.settle():
+            self._take_in()
+            self._hands.wake()
         if self.hopeless or self._late(now):
             self._dispatch.draining = True
-        self._dispatch.serve(self._asked_at is not None)
+        self._dispatch.serve(self._asked_at is not None or bool(self._coming))
         self._ask(now)
-        if self.ledger.has_unwritten and now >= self._saved_at + _SAVE_S:
+        if self.ledger.has_unwritten and (bulk or now >= self._saved_at + _SAVE_S):
             self._save()
         self._outputs.step(now)
         chunks = self._telling.take(now, self._outputs.flushing)
@@ -255,7 +256,13 @@ class EventJob:
 
     def _ask(self, now: float) -> None:
         dispatch, ledger = self._dispatch, self.ledger
-        if self._asked_at is not None or dispatch.exhausted or dispatch.draining or now < self._ask_after:
+        if (
+            self._asked_at is not None
+            or self._coming
+            or dispatch.exhausted
+            or dispatch.draining
+            or now < self._ask_after
+        ):
             return
         left = None if self._last_start is None else self._last_start - now
         workers = dispatch.workers if dispatch.most_workers else self._plan.workers

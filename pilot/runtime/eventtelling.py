@@ -22,6 +22,7 @@ class Telling:
         self._cores = cores
         self._pending: list[int] = []
         self._in_flight: list[int] = []
+        self._answered: list[tuple[int, bool | None]] = []
         self._failures = 0
         self._not_before = -math.inf
         self._urgent = False
@@ -63,11 +64,21 @@ class Telling:
 
     def told(self, told: Told, now: float) -> None:
         """The server has answered: what it refuses for good is not said again."""
-        numbers, self._in_flight = self._in_flight, []
+        answers = [*told.stored, *([True] * (len(self._in_flight) - len(told.stored)))]
+        self._answered = list(zip(self._in_flight, answers, strict=False))[::-1]
         self._failures = 0
-        answers = [*told.stored, *([True] * (len(numbers) - len(told.stored)))]
-        self._ledger.told(n for n, answer in zip(numbers, answers, strict=False) if answer is not False)
-        self._ledger.told((n for n, answer in zip(numbers, answers, strict=False) if answer is False), stored=False)
+        self.settle()
+
+    def settle(self, most: int = 1000) -> bool:
+        """Note a part of what the server has answered, if it has; whether there is more."""
+        if not self._answered:
+            return False
+        piece, self._answered = self._answered[-most:], self._answered[:-most]
+        self._ledger.told(n for n, answer in piece if answer is not False)
+        self._ledger.told((n for n, answer in piece if answer is False), stored=False)
+        if not self._answered:
+            self._in_flight = []
+        return bool(self._answered)
 
     def not_told(self, now: float) -> None:
         """The answer was lost or there was none: the same is said again later."""

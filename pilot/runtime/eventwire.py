@@ -20,7 +20,7 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     worker: str = ""
 
 
-class Ask(msgspec.Struct, frozen=True, tag_field="type", tag="ask"):
+class Ask(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="ask"):
     """It can take up to `count` ranges. Answered once: by ranges, or by no_more."""
 
     count: int = 1
@@ -32,7 +32,7 @@ class Waiting(msgspec.Struct, frozen=True, tag_field="type", tag="waiting"):
     open: int = 0
 
 
-class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done"):
+class Done(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="done"):
     """It has worked a range through; `path` is the output's, empty if there is none."""
 
     id: str

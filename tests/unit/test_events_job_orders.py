@@ -150,6 +150,45 @@ def test_a_worker_waits_for_what_the_server_will_answer(world):
     assert peer.got == [["r0"]]
 
 
+def test_workers_are_served_while_very_many_ranges_come_in(world):
+    early = world.worker(1)
+    world.grant(3500, exhausted=True)
+    assert early.got == [["r0"]] and len(world.job.ledger) < 3500, "it did not wait for all of them"
+    assert len(world.hands.rows) == len(world.job.ledger), "what is given out is on disk"
+    late = world.worker(2, asks=3)
+    assert late.got and not late.words, "nobody is sent away while there is more"
+    for _ in range(4):
+        world.job.step()
+    assert len(world.job.ledger) == len(world.hands.rows) == 3500
+    assert len(world.hands.asked) == 1, "it is not asked for more before all is here, nor after the last of them"
+
+
+def test_workers_are_served_while_very_many_answers_come_in(world):
+    world.grant(3500, exhausted=True)
+    for _ in range(4):
+        world.job.step()
+    first = world.worker(1, asks=3400)
+    world.done(first, *first.got[0], path="")
+    world.pass_time(20.0)
+    (chunks,) = world.hands.told
+    world.job.told(Told(tuple(n % 2 == 0 or None for n in range(len(chunks[0].updates)))))
+    assert 0 < world.job.ledger.count(RangeState.TOLD_FINISHED) < 3400
+    assert world.worker(2).got
+    world.pass_time(20.0)
+    assert len(world.hands.told) == 1, "the next is said when the last answer has been noted"
+    for _ in range(4):
+        world.job.step()
+    assert world.job.ledger.count(RangeState.TOLD_FINISHED) == 3400 and world.job.ledger.untold == 0
+
+
+def test_a_job_that_ends_gives_back_what_had_come_only_just(world):
+    world.worker(1)
+    world.grant(3500)
+    world.job.end()
+    world.job.step()
+    assert world.job.summary().granted == world.job.summary().returned == 3500 and world.hands.ended == 1
+
+
 def test_where_few_ranges_are_left_each_worker_gets_its_share(world):
     peers = [world.worker(number, asks=0) for number in (1, 2, 3)]
     world.grant(6)

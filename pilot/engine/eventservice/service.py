@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -154,6 +155,7 @@ class EventService:
     def _serve(self) -> None:
         self._tools = Tools(self._loop, self._work, self._source, RangeStore(self._database), self._transferer)
         self._channel = Channel(self._loop)
+        gc.freeze()  # what is there by now stays: a collection need not look at it while workers wait
         try:
             self._loop.run()
         except Exception as error:  # noqa: BLE001 - the top of a thread: no job may wait for it in vain
