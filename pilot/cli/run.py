@@ -230,9 +230,10 @@ def _traces(settings: Settings, node: Node) -> tuple[Any, Callable[[], None]]:
         return None, lambda: None
     from pilot.engine.traces import Traces
     from pilot.lib.tracesink import TraceSink
+    from pilot.staging.trace import trace_version
 
     sink = TraceSink(settings.rucio_host)
-    return Traces(sink.put, __version__, node.host, node.site, settings.queue), sink.close
+    return Traces(sink.put, trace_version(__version__), node.host, node.site, settings.queue), sink.close
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ from pilot.core.errors import PilotError
 from pilot.core.staging import StagingSettings
 
 if TYPE_CHECKING:
-    from pilot.core.transfer import Outcome
+    from pilot.cli.recording import Record
+    from pilot.core.transfer import Attempt, Outcome
     from pilot.lib.cancel import Cancel
     from pilot.staging.request import Request
     from pilot.staging.tidy import Deed
@@ -54,6 +55,10 @@ _KINDS = ("adler32", "md5", "sha256", "crc32c", "sha1", "sha512", "crc32")
 @click.option("--dry-run", is_flag=True, help="the same as --explain")
 @click.option("--report", type=click.Path(allow_dash=True), help="write a JSON line for each file there")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON document")
+@click.option("--db", default="", help="the PilotDB that gets a row for each attempt and each file [none]")
+@click.option("--events", default="", help="append a JSON line for each attempt there, as it ends [none]")
+@click.option("--traces", default="", help="the URL that takes a Rucio trace for each attempt [none]")
+@click.option("--local-site", envvar="RUCIO_LOCAL_SITE_ID", default="", help="the name of this site in traces")
 @click.option("-d", "--debug", is_flag=True, help="tell every attempt")
 def command(file: str | None, named: str | None, **options: Any) -> int:
     """Move the files of a list.
@@ -124,6 +129,7 @@ class _Course:
         words = {"chaos": {"append": str(rate), "seed": str(time.time_ns())}} if rate else {}
         self.engine = make_transferer(_settings(options), tool_settings(os.environ, words))
         self.spoil = bool(rate)
+        self.records = _records(options, request)
 
     def run(self) -> int:
         from pilot.staging import report, tidy
@@ -143,6 +149,7 @@ class _Course:
         finally:
             self.engine.close()
         whole = report.summary(outcomes, deeds, time.perf_counter() - begin)
+        self._close_records(outcomes, deeds, whole)
         told = outcomes if self.options["report"] or self.options["as_json"] else [o for o in outcomes if o.failure]
         self._tell([*map(report.file_line, told), *map(report.deed_line, deeds)], whole)
         _record_sums(outcomes, self.request.summed, os.environ)
@@ -157,9 +164,22 @@ class _Course:
                 t if t.copytool or "://" in t.targets[0].url else msgspec.structs.replace(t, copytool="chaos")
                 for t in transfers
             )
-        on_attempt = _tell_attempt if self.options["debug"] else None
+        hearers = [record.attempt for record in self.records]
+        hearers += [_tell_attempt] if self.options["debug"] else []
+
+        def everybody(attempt: Attempt) -> None:
+            for hear in hearers:
+                hear(attempt)
+
+        on_attempt = everybody if hearers else None
         with _progress(transfers) as on_bytes:
             return self.engine.carry_out(transfers, cancel=self.cancel, on_attempt=on_attempt, on_bytes=on_bytes)
+
+    def _close_records(self, outcomes: list[Outcome], deeds: list[Deed], whole: dict[str, Any]) -> None:
+        for record in self.records:
+            record.settled(outcomes, deeds, whole)
+            if trouble := record.close():
+                click.echo(f"pilot: {trouble}", err=True)
 
     def _tell(self, lines: list[dict[str, Any]], whole: dict[str, Any]) -> None:
         from pilot.staging.report import to_json
@@ -179,6 +199,18 @@ class _Course:
                 f"{whole['done']} of {whole['total']} done, {whole['failed']} failed, {size(whole['bytes'])} "
                 f"in {seconds(whole['seconds'])}"
             )
+
+
+def _records(options: dict[str, Any], request: Request) -> list[Record]:
+    """Who hears of the work beside the person. Raises `UsageError` for a file that cannot be written."""
+    if not (options["db"] or options["events"] or options["traces"]):
+        return []
+    from pilot.cli.recording import make_records
+
+    try:
+        return make_records(options, request.transfers, os.environ)
+    except OSError as error:
+        raise click.UsageError(f"{error.filename}: {error.strerror}") from error
 
 
 def _explain(request: Request, as_json: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import socket
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from pilot.lib.cancel import Cancel
 from pilot.lib.httpanswer import ProtocolError
 from pilot.lib.httpfile import exchange
-from pilot.lib.httppool import Connection, Pool, Tls
+from pilot.lib.httppool import Connection, Pool, Tls, split
 
 _MOST_WAITING = 1000
 
@@ -19,6 +20,7 @@ _MOST_WAITING = 1000
 class TraceSink:
     """Posts JSON objects to one URL, over one connection, in order. `put` may be called from any thread.
 
+    A trace whose `ip` is empty gets the address of this machine that the URL's server sees.
     What cannot be delivered, or comes when too many wait, is counted in `lost` and `error` tells why the last time:
     a job never fails for its traces.
     """
@@ -57,6 +59,8 @@ class TraceSink:
     def _run(self) -> None:
         while (trace := self._next()) is not None:
             try:
+                if not trace.get("ip", True):
+                    trace = {**trace, "ip": own_address(self.url)}
                 self._post(json.dumps(trace).encode())
                 self.sent += 1
             except (OSError, ProtocolError, ValueError) as error:
@@ -78,3 +82,15 @@ class TraceSink:
             text = answer.excerpt()
             if answer.status not in (200, 201, 202, 204):
                 raise OSError(f"{answer.status} {answer.reason} {text}")
+
+
+def own_address(url: str) -> str:
+    """The address from which this machine would reach a URL's host; empty where that cannot be known. Sends nothing."""
+    try:
+        place, _ = split(url)
+        found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(found[0], socket.SOCK_DGRAM) as probe:
+            probe.connect(found[4])
+            return str(probe.getsockname()[0])
+    except (OSError, ValueError):
+        return ""

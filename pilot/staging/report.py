@@ -35,7 +35,7 @@ def file_line(outcome: Outcome) -> dict[str, Any]:
         "bytes": outcome.size,
         "seconds": round(outcome.seconds, 6),
         "checksums": outcome.checksums,
-        "attempts": [_attempt(attempt) for attempt in outcome.attempts],
+        "attempts": [attempt_line(attempt) for attempt in outcome.attempts],
     }
     if outcome.failure:
         line["error"] = _error(outcome.failure)
@@ -79,7 +79,8 @@ def to_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
+def attempt_line(attempt: Attempt) -> dict[str, Any]:
+    """One try to move one file."""
     line: dict[str, Any] = {
         "copytool": attempt.copytool,
         "source": shown(attempt.source),

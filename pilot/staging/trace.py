@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from pilot.core.transfer import Attempt, Direction, Transfer
+from pilot.lib.files import local_path
 from pilot.lib.urls import scheme_of, shown
 
 _STATES = {
@@ -21,6 +22,16 @@ _STATES = {
     1326: "NO_REPLICA",
     1331: "NO_REPLICA",
 }
+
+
+def trace_version(pilot: str) -> str:
+    """The `eventVersion`: the pilot's version and that of the Rucio clients, `none` without them."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"{pilot}+{version('rucio-clients')}"
+    except PackageNotFoundError:
+        return f"{pilot}+none"
 
 
 class Tracer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,10 +52,12 @@ class Tracer(msgspec.Struct, frozen=True, omit_defaults=True):
 def trace_of(tracer: Tracer, attempt: Attempt, transfer: Transfer, catalogue_s: float = 0.0) -> dict[str, Any] | None:
     """The trace of one attempt, with every field; None where a mandatory one would be empty (it would be refused)."""
     inward = attempt.direction is Direction.IN
+    if attempt.direction is Direction.OTHER:  # told apart by the end that is here
+        inward = local_path(attempt.target) is not None
     kind = ("get_sm" if inward else "put_sm") + ("_a" if tracer.user_job else "")
     remote = attempt.rse or tracer.local_site
     local = tracer.local_site or remote
-    if not (local and remote) or attempt.direction is Direction.OTHER:
+    if not (local and remote):
         return None
     ended = attempt.started + attempt.seconds
     seed = f"ppilot_{tracer.definition_id}" if tracer.definition_id else f"{tracer.job_id}:{attempt.started}"
