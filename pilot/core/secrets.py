@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,6 +28,13 @@ SECRET_KEYS = frozenset(
 )
 #: Shorter values (a flag, a number) would black out innocent text; nothing that protects anything is so short.
 _SHORTEST = 6
+_SHORTEST_TOLD = 8
+_TOLD = re.compile(
+    r"""(?ix) (?: (?:^|(?<=[\s"'])) --? (?:[\w-]*[-_])? (?:password|passwd|passphrase|secret|token
+        |(?:api|secret|access)[-_]?key) [=\s]\s*
+    | \b (?:\w*_)? (?:PASSWORD|PASSWD|SECRET|TOKEN|SECRET_ACCESS_KEY|API_KEY) = )
+    (?P<value> "[^"\s]+" | '[^'\s]+' | [^\s"';|&]+ )"""
+)
 
 
 class Secrets(msgspec.Struct, frozen=True):
@@ -55,6 +63,21 @@ def split_secrets(raw: Mapping[str, Any]) -> tuple[dict[str, Any], Secrets]:
     clean = {key: value for key, value in raw.items() if key not in SECRET_KEYS}
     other = {key: str(raw[key]) for key in sorted(SECRET_KEYS & raw.keys()) if raw[key] and "ecrets" not in key}
     return clean, Secrets(secret_map(raw.get("secrets")), secret_map(raw.get("pilotSecrets")), other)
+
+
+def secret_words(text: str) -> list[str]:
+    """Secrets that stand openly in a command line: values of options and variables whose names say what they are.
+
+    Values that can hardly be one (short, a path, a variable, letters alone) are left out: they would black out
+    innocent text.
+    """
+    found = []
+    for match in _TOLD.finditer(text):
+        value = match["value"].strip("\"'")
+        likely = len(value) >= _SHORTEST_TOLD and value[0] not in "-/$@{" and not value.isalpha()
+        if likely and any(letter.isalpha() for letter in value):
+            found.append(value)
+    return found
 
 
 def secret_map(value: object) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Process(msgspec.Struct, frozen=True):
 class Store(Runs):
     """What the pilot knows, on disk. Every method outside `transaction` is a transaction of its own.
 
-    `clean` takes known secrets out of what is written of a job's course; what was asked for is kept as it was asked.
+    `clean` takes known secrets out of what is written of a job's course; its description comes without them.
     Errors: `NoLocalSpace` when the disk is full, `FileHandlingFailure` for everything else that sqlite says.
     """
 

@@ -12,7 +12,7 @@ from collections import deque
 from typing import Any
 
 from pilot.core.arrival import identity_of, writable
-from pilot.core.definition import parse, split_secrets
+from pilot.core.definition import parse
 from pilot.core.errors import (
     ConversionFailure,
     Failure,
@@ -30,7 +30,7 @@ from pilot.core.errors import (
 )
 from pilot.core.exitcodes import ExitCode, exit_code_of, exit_code_of_signal
 from pilot.core.lifecycle import Phase
-from pilot.engine import recovery
+from pilot.engine import concealed, recovery
 from pilot.engine.asking import Asking
 from pilot.engine.horizon import Horizon
 from pilot.engine.leaving import leave_nothing
@@ -133,6 +133,7 @@ class Agent:
     def _recover(self) -> None:
         store = self.means.store
         processes, jobs = store.living_processes(), store.unfinished()
+        concealed.forget_others(self.means.workdir, [stored.job.key for stored in jobs])
         if not processes and not jobs:
             self._look_for_jobs()
             return
@@ -226,8 +227,7 @@ class Agent:
     def _take_in(self, raw: dict[str, Any], asked: float) -> None:
         now = time.time()
         bad: Failure | None = None
-        _, secrets = split_secrets(raw)
-        self.means.redactor.add(secrets.values())
+        secrets = concealed.learn(raw, self.means.redactor)
         raw, whole = writable(raw)
         try:
             if not whole:
@@ -246,8 +246,9 @@ class Agent:
             bad = ResourceUnavailable(refusal).failure()
         elif bad is None and (late := self._horizon.too_long(definition, self._told_s)):
             bad = ReachedMaxTime(late).failure()
+        definition, hidden = concealed.conceal(definition, secrets, self.means.redactor)
         try:
-            run = self.runner.take_in(definition, now, now - asked, bad)
+            run = self.runner.take_in(definition, now, now - asked, bad, hidden)
         except NoLocalSpace as full:
             _log.error("job %s: %s: waiting for room", definition.key, full)
             self._held += 1
@@ -257,7 +258,6 @@ class Agent:
             _log.info("job %s was offered again: it is known here already", definition.key)
             return
         self._taken += 1
-        run.secrets = secrets.user
         if bad is None:
             self._waiting.append(run)
 

@@ -12,15 +12,22 @@ import msgspec
 
 from pilot.core.errors import Failure, MakeDirectory, NoLocalSpace
 from pilot.core.job import JobDefinition
+from pilot.engine import concealed
+from pilot.engine.concealed import Concealed
 from pilot.engine.records import RECORDS
 from pilot.lib.files import write_atomically
 
 _KEPT_FOR_RERUN = frozenset({"job.json", "pilot.log", "heartbeat.json"})
 
 
-def make(directory: Path, definition: JobDefinition) -> Failure | None:
-    """Make the directory, with the description in it; the failure if that cannot be done."""
+def make(directory: Path, definition: JobDefinition, hidden: Concealed | None = None) -> Failure | None:
+    """Make the directory, with the description in it; the failure if that cannot be done.
+
+    What is hidden of the description goes beside it, into a file that nobody else can read.
+    """
     try:
+        if hidden is not None:
+            concealed.keep(directory.parent, definition.key, hidden)
         directory.mkdir(exist_ok=True)
         text = msgspec.json.format(msgspec.json.encode(definition.raw), indent=2).decode()
         write_atomically(directory / "job.json", text + "\n")

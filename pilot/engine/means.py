@@ -122,6 +122,7 @@ class Run:
     parked: bool = False
     sources: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, Any] = field(default_factory=dict)
+    written: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -28,6 +28,7 @@ from pilot.core.usage import Usage
 from pilot.engine import records
 from pilot.engine.bounds import limits_of
 from pilot.engine.boxes import Box
+from pilot.engine.concealed import PAYLOADS_OWN
 from pilot.engine.means import Means, Run
 from pilot.engine.reserve import was_full
 from pilot.lib.activelog import tail
@@ -41,8 +42,6 @@ from pilot.runtime.environment import Surroundings, payload_environment
 from pilot.runtime.payload_command import payload_command
 
 _WORDS_BYTES = 16384
-#: Where a payload finds the secrets that its user gave the task; it is there only while the payload runs.
-SECRETS = "panda_secrets.json"
 #: How long until a container's daemon is asked again for a container that is not there yet.
 _ASK_AGAIN_S = 0.5
 _OF_BATCH_SYSTEMS = frozenset(
@@ -87,10 +86,10 @@ def start(means: Means, run: Run) -> None:
         for name, text in command.files.items():
             (run.directory / name).write_text(text)
         if run.secrets:
-            write_atomically(run.directory / SECRETS, msgspec.json.encode(run.secrets), mode=0o600)
+            write_atomically(run.directory / PAYLOADS_OWN, msgspec.json.encode(run.secrets), mode=0o600)
         _make_executable(run.directory, run.definition.transformation)
         script = records.replay_script(run.definition, command.argv, env, run.sources)
-        (run.directory / "replay.sh").write_text(script)
+        (run.directory / "replay.sh").write_text(means.redactor.scrub(script))
         (run.directory / "replay.sh").chmod(0o755)
         with _opened(run.directory / "payload.stdout") as out, _opened(run.directory / "payload.stderr") as err:
             cpus = run.grant.cpus if run.grant and run.grant.cpus else None
@@ -98,6 +97,7 @@ def start(means: Means, run: Run) -> None:
             outer = run.box.wrap(inner) if run.box else inner
             for name, text in outer.files.items():
                 (run.directory / name).write_text(text)
+            run.written = tuple(outer.files)
             run.child = spawn(
                 outer.argv,
                 cwd=Path(outer.cwd),
@@ -178,7 +178,8 @@ class Finish:
         """Read how it ended: the failure, if it failed, and the facts."""
         run = self._run
         self._child.kill()
-        (run.directory / SECRETS).unlink(missing_ok=True)
+        (run.directory / PAYLOADS_OWN).unlink(missing_ok=True)
+        self._hide_secrets()
         if run.box is not None and run.box.container.traits.daemon:
             self._means.staging.submit(run.box.end, lambda result, error: None)
         exit = self._child.poll() or Exit(code=255)
@@ -202,6 +203,15 @@ class Finish:
             exit = _payload_exit(notes) or Exit(code=0)
             facts = msgspec.structs.replace(facts, exit=exit)
         return self._failure(exit, usage, words, facts.payload_error), facts
+
+    def _hide_secrets(self) -> None:
+        """Files that the pilot wrote for a container's start go into the log archive: without secrets."""
+        for name in self._run.written:
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                path = self._run.directory / name
+                text = path.read_text()
+                if (clean := self._means.redactor.scrub(text)) != text:
+                    path.write_text(clean)
 
     def _step_words(self, notes: list[steps.Noted]) -> str:
         return diagnose.last_words(tail(self._run.directory / f"{notes[-1].name}.stderr", 4096)) if notes else ""

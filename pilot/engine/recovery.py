@@ -14,6 +14,7 @@ from pilot.core.errors import FailedByServer, Failure, PilotError
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Phase
 from pilot.db.store import Process, StoredJob
+from pilot.engine import concealed
 from pilot.engine.boxes import Boxes
 from pilot.engine.means import Run
 from pilot.lib.kin import Identity
@@ -70,11 +71,13 @@ def verdict(word: str) -> Failure | None:
 
 def restore(stored: StoredJob, redactor: Redactor) -> Run:
     """The moving side of a job as the PilotDB has it."""
+    directory = Path(stored.directory)
+    hidden = concealed.recall(directory.parent, stored.job.key, redactor)
     try:
-        definition = parse(stored.definition)
+        definition = msgspec.structs.replace(parse({**stored.definition, **hidden.keys}), raw=stored.definition)
     except PilotError:
         number, _, attempt = stored.job.key.partition(".")
         definition = JobDefinition(job_id=int(number), attempt=int(attempt or 0), raw=stored.definition)
-    directory = Path(stored.directory)
     directory.mkdir(parents=True, exist_ok=True)
-    return Run(definition, stored.job, stored.facts, directory, JobLog(stored.job.key, directory, redactor))
+    log = JobLog(stored.job.key, directory, redactor)
+    return Run(definition, stored.job, stored.facts, directory, log, secrets=hidden.user)

@@ -16,12 +16,14 @@ from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Event, Job, Order, Phase, Reply, Stop, decide, entry_order
 from pilot.core.secrets import Secrets
 from pilot.core.update import Answer, Command, JobUpdate
-from pilot.engine import clones, jobdir, payload, stagework, steering
+from pilot.engine import clones, concealed, jobdir, payload, stagework, steering
+from pilot.engine.concealed import Concealed
 from pilot.engine.eventwork import EventWork
 from pilot.engine.means import Means, Run
 from pilot.engine.reporter import Reporter
 from pilot.engine.reserve import Reserve
 from pilot.engine.telling import Telling
+from pilot.engine.timing import timed
 from pilot.lib.cancel import Cancel
 from pilot.lib.files import local_path
 from pilot.lib.log import JobLog
@@ -55,20 +57,29 @@ class Runner:
 
     # jobs come in
 
-    def take_in(self, definition: JobDefinition, acquired: float, getjob_s: float, bad: Failure | None) -> Run | None:
+    def take_in(
+        self,
+        definition: JobDefinition,
+        acquired: float,
+        getjob_s: float,
+        bad: Failure | None,
+        hidden: Concealed | None = None,
+    ) -> Run | None:
         """Own a job: its directory and its row, before anything else. None if this attempt is known already.
 
-        With `bad` the job is not started, only reported with that error. Raises `NoLocalSpace` when it cannot be noted.
+        With `bad` the job is not started, only reported with that error; `hidden` is kept apart from both.
+        Raises `NoLocalSpace` when it cannot be noted.
         """
         if self.means.store.knows(definition.key):
             return None
         directory = self.means.workdir / f"job-{definition.key}"
         facts = Facts(acquired=acquired, timing_s={"getjob": getjob_s}, debug=definition.debug)
-        trouble = jobdir.make(directory, definition)
+        trouble = jobdir.make(directory, definition, hidden)
         bad = bad or trouble
         run = Run(
             definition, Job(definition.key), facts, directory, JobLog(definition.key, directory, self.means.redactor)
         )
+        run.secrets = hidden.user if hidden else {}
         row = (definition, run.job, facts, str(directory), self.means.pilot)
         self.reserve.write(lambda: self.means.store.add_job(*row))
         self.adopt(run)
@@ -179,7 +190,7 @@ class Runner:
 
     def _staged_in(self, run: Run, result: stagework.StagedIn | None, error: PilotError | None) -> None:
         failure = error.failure() if error else result.failure if result else None
-        facts = _timed(run, "stagein")
+        facts = timed(run, "stagein")
         if result is not None:
             lost = _CORRUPT | _MISSING if run.definition.event_merge else _CORRUPT
             run.sources = {path: o.source for o in result.outcomes if (path := local_path(o.target)) and not o.failure}
@@ -204,7 +215,7 @@ class Runner:
     def _prepared(self, run: Run, failure: Failure | None) -> None:
         """What the payload needs besides its inputs is there, or it is not worth starting."""
         if failure or run.job.stopping:
-            self._event(run, Reply(Phase.RUNNING, failure), _timed(run, "payload", ended=True))
+            self._event(run, Reply(Phase.RUNNING, failure), timed(run, "payload", ended=True))
         else:
             self._start_payload(run)
 
@@ -229,7 +240,7 @@ class Runner:
             self.reporter.poke()
             payload.start(self.means, run)
         except PilotError as error:
-            self._event(run, Reply(Phase.RUNNING, error.failure()), _timed(run, "payload", ended=True))
+            self._event(run, Reply(Phase.RUNNING, error.failure()), timed(run, "payload", ended=True))
             return
         assert run.child is not None
         self.means.loop.watch(run.child.pidfd, lambda: self._payload_ended(run))
@@ -256,7 +267,7 @@ class Runner:
     def _collect_payload(self, run: Run, finish: payload.Finish) -> None:
         failure, facts = finish.collect()
         failure = failure or self.events.verdict(run)
-        facts = _timed(run, "payload", ended=True, facts=facts)
+        facts = timed(run, "payload", ended=True, facts=facts)
         self._event(run, Reply(Phase.RUNNING, failure), facts, lambda: payload.note_end(self.means, run, facts))
 
     def _abandon(self, run: Run) -> None:
@@ -276,7 +287,7 @@ class Runner:
         if run.facts.runs > self.means.settings.reruns:
             failure = InternalPilotProblem(f"the pilot died beside this payload {run.facts.runs} times").failure()
         if failure is not None or run.job.error is not None:  # what the payload left is saved, not cleared
-            self._event(run, Reply(Phase.RUNNING, failure), _timed(run, "payload", ended=True))
+            self._event(run, Reply(Phase.RUNNING, failure), timed(run, "payload", ended=True))
             return
 
         def then(_: Run, result: stagework.StagedIn | None, error: PilotError | None) -> None:
@@ -292,7 +303,7 @@ class Runner:
 
     def _staged_out(self, run: Run, result: stagework.StagedOut | None, error: PilotError | None) -> None:
         failure = error.failure() if error else result.failure if result else None
-        facts = _timed(run, "stageout")
+        facts = timed(run, "stageout")
         if result is not None:
             facts = stagework.with_staged_out(facts, result)
         outcomes = result.outcomes if result else ()
@@ -349,6 +360,7 @@ class Runner:
         keep = "none" if run.facts.no_cleanup else self.means.settings.cleanup
 
         def clean_up() -> None:
+            concealed.forget(run.directory, run.key)
             jobdir.clean_up(run.directory, keep)
             self.reserve.keep()
 
@@ -368,10 +380,3 @@ class Runner:
             run.grant = None
             self.means.slots.release(run.key)
             self._on_room()
-
-
-def _timed(run: Run, name: str, *, ended: bool = False, facts: Facts | None = None) -> Facts:
-    facts = facts or run.facts
-    spent = round(time.monotonic() - run.began, 3) if run.began else 0.0
-    facts = msgspec.structs.replace(facts, timing_s={**facts.timing_s, name: facts.timing_s.get(name, 0.0) + spent})
-    return msgspec.structs.replace(facts, ended=time.time()) if ended else facts

@@ -29,6 +29,7 @@ from pilot.core.transfer import Direction, Endpoint, Outcome, Transfer
 from pilot.core.update import StoredFile
 from pilot.engine import records
 from pilot.engine.archive import MAX_FILE_BYTES, make_log_archive
+from pilot.engine.concealed import PAYLOADS_OWN
 from pilot.engine.jobdir import clean_up
 from pilot.engine.means import Means, Run
 from pilot.engine.objectlog import send_log
@@ -217,7 +218,7 @@ def _send(means: Means, run: Run, files: list[OutputFile]) -> tuple[list[Outcome
 def _send_log(
     means: Means, run: Run, log: OutputFile, outputs: list[str], log_only: bool
 ) -> tuple[list[Outcome], Failure | None]:
-    without = [*(local_name(file) for file in run.definition.inputs), *outputs]
+    without = [*(local_name(file) for file in run.definition.inputs), *outputs, PAYLOADS_OWN]
     folder = f"tarball_PandaJob_{run.definition.job_id}_{means.settings.queue}"
 
     def make(largest: int) -> None:
