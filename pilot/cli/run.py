@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from typing import Any
 import click
 
 from pilot import __version__
-from pilot.cli import harvester
+from pilot.cli import finding_inputs, harvester
 from pilot.cli import settings as settings_of
 from pilot.cli.containers import container_rules
 from pilot.cli.harvester import as_worker
 from pilot.cli.info import Info, info_of
 from pilot.cli.named_environment import with_setup
-from pilot.cli.staging import make_transferer, tool_settings
+from pilot.cli.staging import make_traces, make_transferer, tool_settings
 from pilot.core.errors import PilotError
 from pilot.core.exitcodes import ExitCode
 from pilot.core.settings import Settings
@@ -137,7 +137,10 @@ def _run(
         gpus=Gpus.find() if here.facts.gpus else None,
     )
     ring = key_ring(settings, redactor, lambda: panda_settings(settings, here.node))
-    traces, end_traces = _traces(settings, here.node)
+    traces, end_traces = make_traces(settings, here.node)
+    keys = ring.keys if ring else None
+    tools = tool_settings(os.environ, finding_inputs.tool_options(settings), settings.proxy, keys)
+    transferer = make_transferer(StagingSettings(max_attempts=settings.stageout_attempts), tools, _mark_of(workdir))
     means = Means(
         settings=settings,
         workdir=workdir,
@@ -145,11 +148,10 @@ def _run(
         loop=loop,
         source=_source(settings, here.node, files),
         slots=slots,
-        transferer=make_transferer(
-            StagingSettings(max_attempts=settings.stageout_attempts),
-            tool_settings(os.environ, proxy=settings.proxy, object_keys=ring.keys if ring else None),
-            _mark_of(workdir),
-        ),
+        transferer=transferer,
+        catalogue=finding_inputs.catalogue(settings, transferer.toolbox, here.node.host, os.environ),
+        speeds=finding_inputs.speeds(settings),
+        remote_options=finding_inputs.remote_options(settings.experiment),
         queue_for=with_setup(queue.queue_for, settings.payload_setup, os.environ),
         site_for=learning(ring, harvester.sites(settings, queue.site_for)),
         time_floor_s=queue.time_floor_s,
@@ -222,18 +224,6 @@ def _runtime(name: str) -> Container:
     made: Any = CONTAINERS.load(name)
     runtime: Container = made(Host(env=dict(os.environ), python=sys.executable))
     return runtime
-
-
-def _traces(settings: Settings, node: Node) -> tuple[Any, Callable[[], None]]:
-    """Who tells Rucio of transfers, None if nobody shall, and how that is ended."""
-    if not (settings.rucio_traces and settings.rucio_host):
-        return None, lambda: None
-    from pilot.engine.traces import Traces
-    from pilot.lib.tracesink import TraceSink
-    from pilot.staging.trace import trace_version
-
-    sink = TraceSink(settings.rucio_host)
-    return Traces(sink.put, trace_version(__version__), node.host, node.site, settings.queue), sink.close
 
 
 @contextlib.contextmanager

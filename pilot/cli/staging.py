@@ -6,9 +6,13 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pilot import __version__
+from pilot.core.settings import Settings
 from pilot.core.staging import StagingSettings, ToolSettings
 
 if TYPE_CHECKING:
+    from pilot.core.update import Node
+    from pilot.engine.traces import Traces
     from pilot.staging.toolbox import Toolbox
     from pilot.staging.transfer import Transferer
 
@@ -72,3 +76,15 @@ def credential_source(url: str, site: str, settings: ToolSettings) -> str:
     found = [f"token {token}"] if token else []
     found += [f"proxy {settings.proxy_file}"] if settings.proxy_file else []
     return ", ".join(found) or "none"
+
+
+def make_traces(settings: Settings, node: Node) -> tuple[Traces | None, Callable[[], None]]:
+    """Who tells Rucio of transfers, None if nobody shall, and how that is ended."""
+    if not (settings.rucio_traces and settings.rucio_host):
+        return None, lambda: None
+    from pilot.engine.traces import Traces
+    from pilot.lib.tracesink import TraceSink
+    from pilot.staging.trace import trace_version
+
+    sink = TraceSink(settings.rucio_host)
+    return Traces(sink.put, trace_version(__version__), node.host, node.site, settings.queue), sink.close

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from pilot.core.errors import BadOutputFileName, ConversionFailure, FileExists, NotSameLength
 from pilot.core.fields import Fields
 from pilot.core.job import InputFile, OutputFile
@@ -24,8 +26,11 @@ def read_inputs(fields: Fields) -> tuple[InputFile, ...]:
         )
     }
     found: dict[str, InputFile] = {}
+    direct = fields.names("bypassStaging")
     for at, name in enumerate(names):
         file = _input(name, {key: values[at] for key, values in lists.items()})
+        if file.lfn in direct or direct == ["*"]:
+            file = msgspec.structs.replace(file, bypass=True)
         known = found.setdefault(file.lfn, file)
         if known.scope != file.scope:
             raise FileExists(f"inFiles: {file.lfn!r} comes from the scopes {known.scope!r} and {file.scope!r}")
@@ -97,6 +102,7 @@ def _declared(fields: Fields) -> list[OutputFile]:
     storages = _parallel(fields, "fileDestinationSE", "outFiles", many)
     tokens = _parallel(fields, "destinationDBlockToken", "outFiles", many)
     optional = set(fields.names("allowNoOutput"))
+    classes, kept_back = _classes(fields, names), set(fields.names("noTransferOutput"))
     return [
         OutputFile(
             lfn=name,
@@ -107,9 +113,24 @@ def _declared(fields: Fields) -> list[OutputFile]:
             token=tokens[at],
             optional=name in optional or name.removeprefix(PATTERN_MARK) in optional,
             pattern=patterns[at],
+            output_class=classes.get(name, ""),
+            transfer=name not in kept_back,
         )
         for at, name in enumerate(names)
     ]
+
+
+def _classes(fields: Fields, names: list[str]) -> dict[str, str]:
+    """The class of each output that has one: `pureOutput`, `intermediateOutput`; `noTransferOutput` needs one."""
+    found: dict[str, str] = {}
+    for key, kind in (("pureOutput", "pure"), ("intermediateOutput", "intermediate"), ("noTransferOutput", "")):
+        for name in fields.names(key):
+            if name not in names:
+                raise ConversionFailure(f"{key}: {name!r} is not in outFiles")
+            if kind and name in found:
+                raise ConversionFailure(f"{key}: {name!r} cannot be both pure and intermediate")
+            found[name] = kind or found.get(name, "pure")
+    return found
 
 
 def _scopes(fields: Fields, names: list[str], log: str) -> list[str]:

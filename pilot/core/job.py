@@ -12,7 +12,8 @@ class InputFile(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `size` is in bytes, None when the catalogue does not tell it. `checksum` is as the catalogue holds it
     (`ad:0a1b2c3d`, `md:...`, a bare adler32, or empty). `path` is where the file already lies, if known
-    (a local path or a URL). `archive` marks `zip://` inputs that are to be unpacked. `storage_id` and
+    (a local path or a URL). `archive` marks `zip://` inputs that are to be unpacked. With
+    `bypass` it does not come through the staging site while it can be had elsewhere. `storage_id` and
     `path_convention` are the object store's number and rule of an input that events wrote (protocol.md 4.5).
     """
 
@@ -26,6 +27,7 @@ class InputFile(msgspec.Struct, frozen=True, omit_defaults=True):
     token: str = ""
     path: str = ""
     archive: bool = False
+    bypass: bool = False
     storage_id: int | None = None
     path_convention: int | None = None
 
@@ -34,7 +36,8 @@ class OutputFile(msgspec.Struct, frozen=True, omit_defaults=True):
     """A file that the payload (or, for the log, the pilot) writes.
 
     `optional` files may be missing (allowNoOutput). A `pattern` is the expression of a `regex|...` output:
-    every file in the work directory whose whole name matches it is one.
+    every file in the work directory whose whole name matches it is one. `output_class` (`pure`, `intermediate` or
+    none) and `transfer`, whether it is wanted at the output site, tell whether it goes through the staging site.
     """
 
     lfn: str
@@ -45,6 +48,8 @@ class OutputFile(msgspec.Struct, frozen=True, omit_defaults=True):
     token: str = ""
     optional: bool = False
     pattern: str = ""
+    output_class: str = ""
+    transfer: bool = True
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -45,6 +45,21 @@ class Settings:
         env="PILOT_STAGE_IN_MODE",
         choices=("copy", "symlink", "hardlink", "move"),
     )
+    replicas: str = setting(
+        "auto",
+        "who tells where inputs lie: Rucio, nobody, or (auto) Rucio if it is here and the queue's tools go by replicas",
+        env="PILOT_REPLICAS",
+        choices=("auto", "rucio", "none"),
+    )
+    rucio_python: str = setting(
+        "", "a Python that has rucio-clients (default: the pilot's own)", env="PILOT_RUCIO_PYTHON"
+    )
+    source_speeds: str = setting(
+        "",
+        "file with the measured speeds of sources, for all pilots of a node (default: in the temporary directory; none:"
+        " forget them)",
+        env="PILOT_SOURCE_SPEEDS",
+    )
     limits: str = setting("", "limits of every payload: memory_mb=2000,processes=100,...", env="PILOT_LIMITS")
     cgroups: bool = setting(True, "give each payload a cgroup of its own where that is allowed", env="PILOT_CGROUPS")
     container: str = setting(

@@ -54,7 +54,9 @@ class StagingSite(msgspec.Struct, frozen=True, omit_defaults=True):
     `astorages` maps an activity (`read_lan`, `write_lan`, `pl`, ...) to RSE names in order, `copytools` to the names
     of tools in order, `schemes` to the URL schemes that are allowed. `input_dir` and `output_dir` are directories, by
     path or URL, that hold inputs under their LFN and receive outputs under theirs; they come before any storage.
-    `staging_map` holds `compute site pattern -> staging sites in order` (`nebraska=firefly_srm,*=local`).
+    `staging_map` holds `compute site pattern -> staging sites in order` (`nebraska=firefly_srm,*=local`); with
+    `bypass_staging` inputs come through a staging site only if they cannot be had elsewhere. `kind` is the queue's:
+    on a `unified` one, jobs of users have activities of their own (`read_lan_analysis`, `write_lan_analysis`).
     `max_input_mb` -1 means no limit.
     """
 
@@ -72,6 +74,8 @@ class StagingSite(msgspec.Struct, frozen=True, omit_defaults=True):
     allow_wan: bool = False
     allow_alternative: bool | None = None
     staging_map: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    bypass_staging: bool = False
+    kind: str = ""
     max_input_mb: int = -1
     use_pcache: bool = False
 

@@ -58,7 +58,10 @@ class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One try to move one file: a row of the PilotDB and an event. `started` is epoch s."""
+    """One try to move one file: a row of the PilotDB and an event. `started` is epoch s.
+
+    With `in_place` nothing was moved: the file was looked at where the payload is going to read it.
+    """
 
     lfn: str
     direction: Direction
@@ -71,12 +74,14 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     checksum_seconds: float = 0.0
     rse: str = ""
     failure: Failure | None = None
+    in_place: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What came of a `Transfer`: where the file is now, what it weighs, or why it is not there.
 
     `target` is the first target's URL. `checksums` maps kind to hex value, computed in the pass that copied.
+    With `in_place` it was left where it is (`target` is its URL) and the payload reads it there.
     """
 
     lfn: str
@@ -89,3 +94,4 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
     attempts: tuple[Attempt, ...] = ()
     failure: Failure | None = None
+    in_place: bool = False

@@ -194,7 +194,7 @@ class Store(Runs):
                         key,
                         outcome.direction,
                         outcome.lfn,
-                        "failed" if outcome.failure else "transferred",
+                        "failed" if outcome.failure else "remote_io" if outcome.in_place else "transferred",
                         outcome.size,
                         _text(outcome.checksums),
                         (guids or {}).get(outcome.lfn),

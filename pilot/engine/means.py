@@ -32,9 +32,11 @@ from pilot.lib.loop import Loop, Timer
 from pilot.lib.node import NodeFacts, worker_node, worker_node_gpus
 from pilot.lib.process import Child
 from pilot.lib.redact import Redactor
+from pilot.lib.speeds import Speeds
 from pilot.lib.worker import Worker
 from pilot.plugins.sources.base import Source
 from pilot.runtime.slots import Grant, Slots
+from pilot.staging.catalogue import Catalogue
 from pilot.staging.transfer import Transferer
 
 
@@ -69,6 +71,8 @@ class Means:
     `look_at_credentials` renews what is due; it tells after how many seconds to look again, and what is wrong.
     `queue_for` and `site_for` tell the queue data and its storages as a job's overlay would have them. A pilot that
     has run for `time_floor_s` takes no further job (0: no such limit). `resource_types` are those of the server.
+    `catalogue` tells where inputs lie, `speeds` how fast hosts are; `remote_options` go to a user's transformation that
+    reads inputs in place.
     """
 
     settings: Settings
@@ -94,6 +98,9 @@ class Means:
     time_floor_s: int = 0
     resource_types: dict[str, ResourceType] = field(default_factory=dict)
     claims: Claims = field(default_factory=Claims)
+    catalogue: Catalogue | None = None
+    speeds: Speeds = field(default_factory=Speeds)
+    remote_options: str = ""
     staging: Worker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,7 +109,10 @@ class Means:
 
 @dataclass
 class Run:
-    """The moving side of one job in this pilot: processes, timers, threads' cancel. What lasts is in the PilotDB."""
+    """The moving side of one job in this pilot: processes, timers, threads' cancel. What lasts is in the PilotDB.
+
+    Stage-in sets `sources`, the URL that each local input came from, and `turls`, those of inputs read in place by LFN.
+    """
 
     definition: JobDefinition
     job: Job
@@ -121,6 +131,7 @@ class Run:
     variables: dict[str, str] = field(default_factory=dict)
     parked: bool = False
     sources: dict[str, str] = field(default_factory=dict)
+    turls: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, Any] = field(default_factory=dict)
     written: tuple[str, ...] = ()
 

@@ -7,9 +7,10 @@ from pilot.core.job import OutputFile
 from pilot.core.storage import StagingSite, Storage
 from pilot.core.transfer import Attempt, Direction, Endpoint, Transfer
 from pilot.engine.means import Means, Run
+from pilot.engine.noting import noting
 from pilot.lib.files import file_url, safe_join
 from pilot.staging.paths import url_under
-from pilot.staging.plan import endpoints
+from pilot.staging.through import endpoints
 
 #: Storage types that take logs, the better first.
 _KINDS = ("OS_LOGS", "OS_ES")
@@ -42,7 +43,7 @@ def send_log(means: Means, run: Run, log: OutputFile) -> tuple[tuple[Attempt, ..
         activity="os_logs",
         copytool=" ".join(site.tools_for("os_logs", "es_events", "pl", "pw")),
     )
-    (outcome,) = means.transferer.carry_out([transfer], cancel=run.cancel)
+    (outcome,) = means.transferer.carry_out([transfer], cancel=run.cancel, on_attempt=noting(means, run))
     if outcome.failure is not None:
         run.log.error(f"the log is not on an object store: {outcome.failure.message}")
         return outcome.attempts, {}

@@ -40,6 +40,7 @@ from pilot.lib.procfs import Proc
 from pilot.runtime import steps
 from pilot.runtime.environment import Surroundings, payload_environment
 from pilot.runtime.payload_command import payload_command
+from pilot.runtime.remote_inputs import with_turls
 
 _WORDS_BYTES = 16384
 #: How long until a container's daemon is asked again for a container that is not there yet.
@@ -80,7 +81,9 @@ def _token(means: Means, run: Run) -> str:
 
 def start(means: Means, run: Run) -> None:
     """Start the payload in the job's directory, under the monitor. Raises `PilotError` when it cannot be started."""
-    command = payload_command(run.definition, present=_names(run.directory))
+    command = payload_command(
+        with_turls(run.definition, run.turls, means.remote_options), present=_names(run.directory)
+    )
     env = payload_environment(means.base_env, run.definition, _surroundings(means, run)) | run.variables
     try:
         for name, text in command.files.items():

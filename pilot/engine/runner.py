@@ -16,7 +16,7 @@ from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Event, Job, Order, Phase, Reply, Stop, decide, entry_order
 from pilot.core.secrets import Secrets
 from pilot.core.update import Answer, Command, JobUpdate
-from pilot.engine import clones, concealed, jobdir, payload, stagework, steering
+from pilot.engine import clones, concealed, jobdir, payload, stagein, stagework, steering
 from pilot.engine.concealed import Concealed
 from pilot.engine.eventwork import EventWork
 from pilot.engine.means import Means, Run
@@ -25,7 +25,6 @@ from pilot.engine.reserve import Reserve
 from pilot.engine.telling import Telling
 from pilot.engine.timing import timed
 from pilot.lib.cancel import Cancel
-from pilot.lib.files import local_path
 from pilot.lib.log import JobLog
 from pilot.runtime.environment import PASSED_ON, passed_on
 
@@ -161,7 +160,7 @@ class Runner:
     def _carry_out(self, run: Run, order: Order) -> None:
         match order:
             case Order.STAGE_IN:
-                self._work(run, lambda: stagework.stage_in(self.means, run), self._staged_in)
+                self._work(run, lambda: stagein.stage_in(self.means, run), self._staged_in)
             case Order.RUN if run.grant is None and not run.job.stopping:
                 run.parked = True
                 self._on_room()
@@ -188,12 +187,11 @@ class Runner:
 
     # stage-in
 
-    def _staged_in(self, run: Run, result: stagework.StagedIn | None, error: PilotError | None) -> None:
+    def _staged_in(self, run: Run, result: stagein.StagedIn | None, error: PilotError | None) -> None:
         failure = error.failure() if error else result.failure if result else None
         facts = timed(run, "stagein")
         if result is not None:
             lost = _CORRUPT | _MISSING if run.definition.event_merge else _CORRUPT
-            run.sources = {path: o.source for o in result.outcomes if (path := local_path(o.target)) and not o.failure}
             bad = tuple(o.lfn for o in result.outcomes if o.failure and o.failure.code in lost)
             size = sum(outcome.size for outcome in result.outcomes)
             facts = msgspec.structs.replace(facts, input_bytes=size, corrupted_files=bad)
@@ -290,12 +288,12 @@ class Runner:
             self._event(run, Reply(Phase.RUNNING, failure), timed(run, "payload", ended=True))
             return
 
-        def then(_: Run, result: stagework.StagedIn | None, error: PilotError | None) -> None:
+        def then(_: Run, result: stagein.StagedIn | None, error: PilotError | None) -> None:
             self._prepared(run, error.failure() if error else result.failure if result else None)
 
-        def again() -> stagework.StagedIn:
+        def again() -> stagein.StagedIn:
             jobdir.clear_for_rerun(run.directory, self.events.kept(run))
-            return stagework.stage_in(self.means, run)
+            return stagein.stage_in(self.means, run)
 
         self._work(run, again, then)
 

@@ -1,4 +1,4 @@
-"""What staging threads do for a job: bring its inputs, send its outputs and its log. No job state is touched here."""
+"""What staging threads do for a job after its payload: send its outputs and its log. No job state is touched here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,38 +20,27 @@ from pilot.core.errors import (
     MissingOutputFile,
     NoLocalSpace,
     PilotError,
-    TransformDownloadFailure,
     first_of,
 )
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition, OutputFile
-from pilot.core.transfer import Direction, Endpoint, Outcome, Transfer
+from pilot.core.transfer import Outcome
 from pilot.core.update import StoredFile
 from pilot.engine import records
 from pilot.engine.archive import MAX_FILE_BYTES, make_log_archive
 from pilot.engine.concealed import PAYLOADS_OWN
 from pilot.engine.jobdir import clean_up
 from pilot.engine.means import Means, Run
+from pilot.engine.noting import noted, noting
 from pilot.engine.objectlog import send_log
-from pilot.engine.unpack import unpack_inputs
 from pilot.engine.zipping import zip_outputs
 from pilot.lib.activelog import tail
-from pilot.lib.files import file_url, local_path, safe_join, write_atomically
-from pilot.runtime.payload_command import downloaded_name
-from pilot.runtime.prefetch import is_prefetched
-from pilot.staging.inplace import split_in_place
-from pilot.staging.plan import local_name, plan_stage_in, plan_stage_out
+from pilot.lib.files import write_atomically
+from pilot.staging.plan import local_name, plan_stage_out
 from pilot.staging.sendout import send_out
 
 #: Files up to this size are archived even where there is no room for the others.
 _SMALL_BYTES = 128 * 1024
-
-
-class StagedIn(msgspec.Struct, frozen=True):
-    """What came of stage-in."""
-
-    outcomes: tuple[Outcome, ...]
-    failure: Failure | None
 
 
 class StagedOut(msgspec.Struct, frozen=True):
@@ -76,61 +65,6 @@ def with_staged_out(facts: Facts, out: StagedOut) -> Facts:
     )
 
 
-def stage_in(means: Means, run: Run) -> StagedIn:
-    """Bring all inputs into the job's directory and write the catalogue. Raises `PilotError` for a plan that fails."""
-    site = means.site_for(run.definition)
-    definition, in_place = split_in_place(fetched_first(run.definition), site)
-    transfers = plan_stage_in(definition, str(run.directory), site)
-    outcomes = tuple(means.transferer.carry_out(transfers, cancel=run.cancel)) if transfers else ()
-    if means.traces is not None:
-        means.traces.tell(definition, outcomes)
-    if any(item.archive for item in definition.inputs):
-        outcomes = tuple(unpack_inputs(definition, run.directory, outcomes))
-    failure = _first_failure(outcomes) or _fetch_transform(means, run)
-    if failure is None:
-        guids = {file.lfn: file.guid for file in run.definition.inputs}
-        places = {o.lfn: o.target for o in outcomes} | {lfn: place.url for lfn, place in in_place.items()}
-        rows = [(guids.get(lfn) or records.new_guid(), lfn, local_path(at) or at) for lfn, at in places.items()]
-        with _disk(run.directory):
-            write_atomically(run.directory / "PoolFileCatalog.xml", records.pool_file_catalog(rows))
-    for lfn, place in in_place.items():
-        run.log.info(f"not staged in {lfn}: it is read at {place.url}")
-    for outcome in outcomes:
-        if outcome.failure is None:
-            run.log.info(f"staged in {outcome.lfn}: {outcome.size} bytes in {outcome.seconds:.3f} s")
-        else:
-            run.log.error(f"not staged in {outcome.lfn}: {outcome.failure.message}")
-    return StagedIn(outcomes, failure)
-
-
-def fetched_first(definition: JobDefinition) -> JobDefinition:
-    """The job without those inputs that are fetched event by event while its payload runs."""
-    if not (definition.event_service and definition.use_prefetcher):
-        return definition
-    return msgspec.structs.replace(definition, inputs=tuple(i for i in definition.inputs if not is_prefetched(i)))
-
-
-def _fetch_transform(means: Means, run: Run) -> Failure | None:
-    """Download a transformation that is given as a URL (protocol.md section 10), from allowed places only."""
-    url = run.definition.transformation
-    name = downloaded_name(url)
-    if not name:
-        return None
-    allowed = [base.strip() for base in means.settings.base_urls.split(",") if base.strip()]
-    if allowed and not any(url == base or url.startswith(base.rstrip("/") + "/") for base in allowed):
-        return TransformDownloadFailure(
-            f"{url} is not below any of the allowed base URLs: {', '.join(allowed)}"
-        ).failure()
-    target = Endpoint(file_url(safe_join(str(run.directory), name)))
-    outcome = means.transferer.carry_out(
-        [Transfer(name, (Endpoint(url),), (target,), Direction.IN)], cancel=run.cancel
-    )[0]
-    if outcome.failure is None:
-        run.log.info(f"downloaded the transformation {url}: {outcome.size} bytes")
-        return None
-    return TransformDownloadFailure(url).failure().with_cause(outcome.failure)
-
-
 def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
     """Send the outputs (unless `log_only`), then the log archive; write the reports beside them.
 
@@ -140,7 +74,7 @@ def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
     unzipped = None if log_only else zip_outputs(run.definition, run.directory, run.log.info)
     found, failure = ([], None) if log_only else find_outputs(run.definition, run.directory)
     outcomes, trouble = _send(means, run, found)
-    failure = _worse(_worse(unzipped, failure), trouble)
+    failure = worse(unzipped, failure, trouble)
     stored = _stored(run.directory, found, outcomes)
     for file in stored:
         run.log.info(f"staged out {file.lfn}: {file.size} bytes to {file.surl}")
@@ -152,14 +86,14 @@ def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
         sent, lost = _send_log(means, run, run.definition.log, [file.lfn for file in found], log_only)
         outcomes += sent
         stored += _stored(run.directory, [run.definition.log], sent)
-        trouble = _worse(_worse(trouble, lost), _write_reports(run, stored))
+        trouble = worse(trouble, lost, _write_reports(run, stored))
         if run.definition.log_to_objectstore and sent and (run.directory / run.definition.log.lfn).is_file():
             tries, metrics = send_log(means, run, run.definition.log)
             outcomes[-1] = msgspec.structs.replace(outcomes[-1], attempts=(*outcomes[-1].attempts, *tries))
     if means.traces is not None:
         means.traces.tell(run.definition, outcomes)
     words = tail(run.directory / "pilot.log", 1024)
-    return StagedOut(tuple(outcomes), stored, _worse(failure, trouble), size, words, metrics)
+    return StagedOut(noted(outcomes), stored, worse(failure, trouble), size, words, metrics)
 
 
 def find_outputs(definition: JobDefinition, directory: Path) -> tuple[list[OutputFile], Failure | None]:
@@ -180,7 +114,7 @@ def find_outputs(definition: JobDefinition, directory: Path) -> tuple[list[Outpu
                 found.append(msgspec.structs.replace(output, lfn=path.name))
     failure = MissingOutputFile(", ".join(missing)).failure() if missing else None
     if empty:
-        failure = _worse(failure, EmptyOutputFile(", ".join(empty)).failure())
+        failure = worse(failure, EmptyOutputFile(", ".join(empty)).failure())
     return found, failure
 
 
@@ -211,8 +145,8 @@ def _send(means: Means, run: Run, files: list[OutputFile]) -> tuple[list[Outcome
     except PilotError as error:
         return [], error.failure()
     free, clash = means.claims.claim(run.definition.job_id, transfers)
-    outcomes = send_out(means.transferer, free, run.definition, site, cancel=run.cancel)
-    return outcomes, _worse(clash, _first_failure(outcomes))
+    outcomes = send_out(means.transferer, free, run.definition, site, cancel=run.cancel, on_attempt=noting(means, run))
+    return outcomes, worse(clash, *(outcome.failure for outcome in outcomes))
 
 
 def _send_log(
@@ -256,7 +190,7 @@ def _stored(directory: Path, files: list[OutputFile], outcomes: list[Outcome]) -
 def _write_reports(run: Run, stored: tuple[StoredFile, ...]) -> Failure | None:
     datasets = {output.lfn: output.dataset for output in run.definition.all_outputs}
     try:
-        with _disk(run.directory):
+        with disk_errors(run.directory):
             text = records.output_files_xml(stored, datasets)
             write_atomically(run.directory / "OutputFiles.xml", text)
     except PilotError as error:
@@ -264,19 +198,16 @@ def _write_reports(run: Run, stored: tuple[StoredFile, ...]) -> Failure | None:
     return None
 
 
-def _first_failure(outcomes: Sequence[Outcome]) -> Failure | None:
-    failure: Failure | None = None
-    for outcome in outcomes:
-        failure = _worse(failure, outcome.failure)
-    return failure
-
-
-def _worse(known: Failure | None, new: Failure | None) -> Failure | None:
-    return known if new is None else first_of(known, new)
+def worse(known: Failure | None, *found: Failure | None) -> Failure | None:
+    """The one of these failures that is reported; the others are among its causes."""
+    for new in found:
+        known = known if new is None else first_of(known, new)
+    return known
 
 
 @contextlib.contextmanager
-def _disk(directory: Path) -> Iterator[None]:
+def disk_errors(directory: Path) -> Iterator[None]:
+    """Raise what the system says of a file below `directory` as `NoLocalSpace` or `FileHandlingFailure`."""
     try:
         yield
     except OSError as error:

@@ -1,38 +1,46 @@
-"""Inputs that nobody brings: a job reads them where they lie, by the URL in its catalogue (protocol.md 8.2)."""
+"""Inputs that a job reads where they lie instead of having them copied (protocol.md 8.2): which, from where. Pure."""
 
 from __future__ import annotations
 
-import msgspec
+import shlex
+from collections.abc import Mapping, Sequence
 
-from pilot.core.errors import NoStorage
 from pilot.core.job import InputFile, JobDefinition
 from pilot.core.storage import StagingSite
 from pilot.core.transfer import Endpoint
-from pilot.staging.plan import local_name, sources_of
-from pilot.staging.replicas import Replica, order_replicas, reads_in_place
+from pilot.lib.urls import scheme_of
+from pilot.staging.replicas import READ_LAN, READ_WAN, Resolved, order_replicas, reads_in_place
 
 
-def split_in_place(definition: JobDefinition, site: StagingSite) -> tuple[JobDefinition, dict[str, Endpoint]]:
-    """The job with those inputs alone that are to be fetched, and by LFN where the others are read.
+def plan_in_place(
+    definition: JobDefinition,
+    site: StagingSite,
+    sources: Mapping[str, Sequence[Endpoint]],
+    found: Mapping[str, Resolved] | None = None,
+    speeds: Mapping[str, float] | None = None,
+    activities: Sequence[str] = ("read_lan", "pr"),
+) -> dict[str, tuple[Endpoint, ...]]:
+    """The places from which inputs may be read directly, by LFN, the best first; inputs that are copied are left out.
 
-    An input that no place of the queue lets be read from afar is fetched like any other; so are archives, and the
-    inputs of events, which have a way of their own.
+    `sources` are the places that a copy would come from, by LFN: they serve where no catalogue told of replicas.
+    A URL that a shell would take apart is not used, since it comes to stand in the payload's command line.
     """
-    if definition.event_service or definition.event_merge:
-        return definition, {}
-    places: dict[str, Endpoint] = {}
+    planned: dict[str, tuple[Endpoint, ...]] = {}
     for item in definition.inputs:
-        if not item.archive and reads_in_place(definition, item, site) and (place := _place(item, site)) is not None:
-            places[item.lfn] = place
-    fetched = tuple(item for item in definition.inputs if item.lfn not in places)
-    return msgspec.structs.replace(definition, inputs=fetched), places
+        if not reads_in_place(definition, item, site):
+            continue
+        told = (found or {}).get(f"{item.scope}:{item.lfn}")
+        if told is not None and told.replicas:
+            places = order_replicas(told.replicas, site, activities, in_place=True, speeds=speeds)
+        else:
+            places = tuple(place for place in sources.get(item.lfn, ()) if _is_readable(place, item, site, activities))
+        if usable := tuple(place for place in places if shlex.quote(place.url) == place.url):
+            planned[item.lfn] = usable
+    return planned
 
 
-def _place(item: InputFile, site: StagingSite) -> Endpoint | None:
-    """The best place to read a file from; None where there is none that may be used."""
-    try:
-        known = sources_of(item, local_name(item), site)
-    except NoStorage:
-        return None
-    replicas = [Replica(place.url, place.rse) for place in known]
-    return next(iter(order_replicas(replicas, site, in_place=True)), None)
+def _is_readable(place: Endpoint, item: InputFile, site: StagingSite, activities: Sequence[str]) -> bool:
+    scheme = scheme_of(place.url)
+    if scheme == "file" or (place.rse or item.rse) in site.storages_for(*activities):
+        return site.direct_access_lan and scheme in READ_LAN
+    return site.direct_access_wan and scheme in READ_WAN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,10 @@ from pilot.lib.urls import host_of, scheme_of
 #: Preference of URL schemes for a copy, near and far, and for reading in place.
 _COPY_LAN = ("root", "roots", "davs", "https", "dcache", "dcap", "file", "gsiftp", "srm", "storm", "http", "s3", "gs")
 _COPY_WAN = ("root", "roots", "davs", "gsiftp", "dcap", "srm", "storm", "https", "http", "s3", "gs")
-_READ_LAN = ("root", "dcache", "dcap", "file", "https")
-_READ_WAN = ("root", "https")
+READ_LAN = ("root", "dcache", "dcap", "file", "https")
+READ_WAN = ("root", "https")
+#: Bytes/s that are expected of a host which nobody has measured yet.
+_EXPECTED = 1e7
 #: Names of files that are never read in place: archives are unpacked, raw data are read from end to end.
 _NOT_IN_PLACE = (".tar.gz", ".lib.tgz", ".raw.")
 
@@ -67,8 +70,8 @@ def order_replicas(
     """The replicas that may be used, the best first.
 
     What is not on disk is dropped. Those on the queue's own storages come first, in the order of its list, then the
-    others; within that by scheme, by measured speed of their host (`speeds`, bytes/s), and by the catalogue's
-    priority. The queue may forbid near or far replicas, and schemes.
+    others; within that by scheme, by the measured speed of their host (`speeds`, bytes/s; up to a factor of two is no
+    difference), and by the catalogue's priority. The queue may forbid near or far ones, and schemes.
     """
     near = site.storages_for(*activities)
     schemes = next((s for a in (*activities, "default") if (s := site.schemes.get(a))), ())
@@ -77,15 +80,17 @@ def order_replicas(
     for replica in replicas:
         lan = replica.rse in near
         scheme = scheme_of(replica.url)
-        liked = (_READ_LAN if lan else _READ_WAN) if in_place else (_COPY_LAN if lan else _COPY_WAN)
+        liked = (READ_LAN if lan else READ_WAN) if in_place else (_COPY_LAN if lan else _COPY_WAN)
         if replica.kind != "DISK" or scheme not in liked or (schemes and scheme not in schemes):
+            continue
+        if lan and not site.allow_lan:
             continue
         if in_place and not (site.direct_access_lan if lan else site.direct_access_wan):
             continue
         if not in_place and near and not lan and not site.allow_wan:
             continue
         place = near.index(replica.rse) if lan else len(near)
-        speed = measured.get(host_of(replica.url), 0.0)
+        speed = math.floor(math.log2(max(1.0, measured.get(host_of(replica.url), _EXPECTED))))
         ranked.append(((place, liked.index(scheme), -speed, replica.priority), replica))
     ranked.sort(key=lambda pair: pair[0])
     last = len(ranked)
@@ -99,6 +104,8 @@ def reads_in_place(definition: JobDefinition, item: InputFile, site: StagingSite
     """Whether a job wants this input read where it lies, and its queue lets it."""
     mode = definition.access_mode or ("direct" if definition.direct_access else "copy")
     if mode != "direct" or item.token == "local" or not (site.direct_access_lan or site.direct_access_wan):
+        return False
+    if item.archive or definition.event_service or definition.event_merge:
         return False
     name = item.lfn.lower()
     return not (name.startswith("raw") or any(name.endswith(w) or w in name for w in _NOT_IN_PLACE))

@@ -64,7 +64,6 @@ def output_places(kind: OutputClass, transfer: bool, staging: Endpoint, final: E
     return (final,) if kind is OutputClass.PURE else (staging, final)
 
 
-def input_places(staging: Endpoint | None, direct: tuple[Endpoint, ...], bypass: bool) -> tuple[Endpoint, ...]:
+def input_places(staging: tuple[Endpoint, ...], direct: tuple[Endpoint, ...], bypass: bool) -> tuple[Endpoint, ...]:
     """Where an input may come from in order: with `bypass` its own places first, else the staging site first."""
-    through = (staging,) if staging else ()
-    return (*direct, *through) if bypass else (*through, *direct)
+    return (*direct, *staging) if bypass else (*staging, *direct)

@@ -48,6 +48,10 @@ class Toolbox:
                 self._made[name] = made
         return made
 
+    def proper(self, name: str) -> str:
+        """The name of a tool by what queues call it."""
+        return self._aliases.get(name, name)
+
     def _make(self, name: str) -> CopyTool:
         first, plus, second = name.partition("+")
         if plus:

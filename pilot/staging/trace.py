@@ -96,6 +96,8 @@ def trace_of(tracer: Tracer, attempt: Attempt, transfer: Transfer, catalogue_s: 
 
 
 def _state(attempt: Attempt, inward: bool) -> str:
+    if attempt.in_place:
+        return "FAILED_REMOTE_OPEN" if attempt.failure else "FOUND_ROOT"
     if attempt.failure is None:
         return "DONE"
     return _STATES.get(attempt.failure.code, "STAGEIN_ATTEMPT_FAILED" if inward else "STAGEOUT_ATTEMPT_FAILED")

@@ -1,9 +1,11 @@
+import msgspec
 import pytest
 
 from pilot.core.errors import NoReplicas
 from pilot.core.job import InputFile, JobDefinition, OutputFile
 from pilot.core.storage import Access, StagingSite, Storage
 from pilot.core.transfer import Attempt, Checksum, Direction, Endpoint, Transfer
+from pilot.runtime.remote_inputs import with_turls
 from pilot.staging.plan import plan_alternative, plan_stage_in, plan_stage_out
 from pilot.staging.replicas import Replica, Resolved, order_replicas, reads_in_place, resolved
 from pilot.staging.sitemap import OutputClass, input_places, output_places, parse_map, staging_sites
@@ -136,9 +138,9 @@ def test_the_four_classes_of_outputs_go_to_their_places() -> None:
 
 
 def test_inputs_pass_the_staging_site_by_only_when_told() -> None:
-    staging, own = Endpoint("root://staging//i"), (Endpoint("root://origin//i"),)
-    assert input_places(staging, own, bypass=True) == (*own, staging)
-    assert input_places(staging, own, bypass=False) == (staging, *own)
+    staging, own = (Endpoint("root://staging//i"),), (Endpoint("root://origin//i"),)
+    assert input_places(staging, own, bypass=True) == (*own, *staging)
+    assert input_places(staging, own, bypass=False) == (*staging, *own)
 
 
 FIELDS = """
@@ -159,6 +161,15 @@ def test_a_trace_has_all_fields_and_no_secret() -> None:
     assert "pw" not in trace["url"] and "abc" not in trace["url"]
 
 
+def test_a_file_that_is_read_in_place_is_traced_as_found() -> None:
+    from pilot.core.errors import RemoteFileCouldNotBeOpened
+
+    attempt = Attempt("f", Direction.IN, "xrootd", "root://h//f", "root://h//f", 1.0, 1.0, rse="A", in_place=True)
+    lost = msgspec.structs.replace(attempt, failure=RemoteFileCouldNotBeOpened("x").failure())
+    traces = [trace_of(Tracer("p"), tried, Transfer("f", (), ())) for tried in (attempt, lost)]
+    assert [trace and trace["clientState"] for trace in traces] == ["FOUND_ROOT", "FAILED_REMOTE_OPEN"]
+
+
 def test_a_failed_upload_of_a_user_is_told_as_such() -> None:
     from pilot.core.errors import PutAdMismatch
 
@@ -171,3 +182,18 @@ def test_a_failed_upload_of_a_user_is_told_as_such() -> None:
 def test_a_trace_without_a_storage_is_not_sent() -> None:
     attempt = Attempt("f", Direction.IN, "copy", "/a", "/b", 1.0, 1.0)
     assert trace_of(Tracer("p"), attempt, Transfer("f", (), ())) is None
+
+
+def test_names_are_replaced_by_urls_where_they_are_words_of_their_own() -> None:
+    job = JobDefinition(
+        job_id=1,
+        parameters="--in=a.root,a.root.1 -x my-a.root 'b.root' s/a.root",
+        write_to_file=(("list", ("a.root", "c")),),
+        inputs=(InputFile("a.root", guid="G"),),
+    )
+    made = with_turls(job, {"a.root": "root://h//a.root", "b.root": "file:///d/b.root"}, "--guids [@guids@]")
+    assert made.parameters == "--in=root://h//a.root,a.root.1 -x my-a.root '/d/b.root' s/a.root"
+    assert made.write_to_file == (("list", ("root://h//a.root", "c")),)
+    user = msgspec.structs.replace(job, transformation="https://h/run", parameters="a.root")
+    assert with_turls(user, {"a.root": "root://h//a.root"}, "--guids @guids@").parameters == "a.root --guids ['G']"
+    assert with_turls(job, {}) is job

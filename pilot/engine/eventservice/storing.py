@@ -12,7 +12,7 @@ from pilot.lib.cancel import Cancel
 from pilot.lib.checksum import parse_checksum
 from pilot.lib.files import file_url
 from pilot.staging.paths import named_place
-from pilot.staging.plan import endpoints
+from pilot.staging.through import endpoints
 from pilot.staging.transfer import Transferer
 
 SCOPE = "transient"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NoReturn, Protocol
 
@@ -136,6 +136,8 @@ class Ability(msgspec.Struct, frozen=True, omit_defaults=True):
     `parallel`: how many calls at once pay for many files of one host. `batch`: how many files one call may take.
     `large`: files from this size on are worth a thread of their own.
     `third_party`: it moves between two remote places. `blind`: what it makes may not be readable here.
+    `by_replica`: queues that have it expect a catalogue to be asked where files lie. `catalogue`: it can be asked
+    that (`ReplicaCatalogue`).
     """
 
     get: bool = True
@@ -146,6 +148,8 @@ class Ability(msgspec.Struct, frozen=True, omit_defaults=True):
     lands: bool = False
     resumes: bool = False
     removes: bool = True
+    by_replica: bool = False
+    catalogue: bool = False
     parallel: int = 1
     batch: int = 1000
     large: int = 64 << 20
@@ -240,3 +244,16 @@ class CopyTool(Protocol):
 
     def close(self) -> None:
         """Let go of connections; safe to call twice."""
+
+
+class ReplicaCatalogue(Protocol):
+    """What a tool with `Ability.catalogue` does besides."""
+
+    def replicas(
+        self, dids: Sequence[str], schemes: Sequence[str], location: Mapping[str, str], cancel: Cancel | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """`scope:name` -> `size`, `sums` (kind -> hex) and `places` (`pfn`, `rse`, `type`, `priority`), nearest first.
+
+        What the catalogue does not know is left out. `location` is our own place (`ip`, `fqdn`, `site`).
+        Raises `ToolError`.
+        """

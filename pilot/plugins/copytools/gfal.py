@@ -27,7 +27,7 @@ class Gfal:
     Options: `how` (`bindings` or `program`), `python` (one that imports gfal2; else this one or the PATH's).
     """
 
-    ability: ClassVar[Ability] = Ability(parallel=2, batch=100)
+    ability: ClassVar[Ability] = Ability(parallel=2, batch=100, by_replica=True)
 
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings

@@ -79,7 +79,7 @@ class Rucio:
     Options: `python` (one with rucio-clients; else this one), `register` (`1`: register what is sent).
     """
 
-    ability: ClassVar[Ability] = Ability(parallel=2, batch=50, removes=False)
+    ability: ClassVar[Ability] = Ability(parallel=2, batch=50, removes=False, by_replica=True, catalogue=True)
 
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings
@@ -124,7 +124,8 @@ class Rucio:
         if place is not None:
             return {**job, "did": place.did, "rse": place.rse}
         sums = {checksum.kind: checksum.value for checksum in move.checksums if checksum.kind in ("adler32", "md5")}
-        return {**job, "did": f"{move.scope}:{move.lfn}", "rse": move.rse, "pfn": move.source, "sums": sums}
+        pfn = f"file://localhost{move.source}" if move.source[:1] == "/" else move.source  # as Rucio names local files
+        return {**job, "did": f"{move.scope}:{move.lfn}", "rse": move.rse, "pfn": pfn, "sums": sums}
 
     def _put_job(self, move: Move, watch: Watch) -> dict[str, Any]:
         if not os.path.isfile(move.source):

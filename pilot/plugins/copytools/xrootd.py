@@ -25,7 +25,7 @@ class Xrootd:
     Option `how`: `xrdcp` or `package`; otherwise xrdcp where it is found.
     """
 
-    ability: ClassVar[Ability] = Ability(parallel=2, batch=100)
+    ability: ClassVar[Ability] = Ability(parallel=2, batch=100, by_replica=True)
 
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings

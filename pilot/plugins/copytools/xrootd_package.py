@@ -20,7 +20,7 @@ class XrootdPackage:
     A cancel is heard between two blocks; a server that says nothing holds it up until the stream's time is over.
     """
 
-    ability: ClassVar[Ability] = Ability(parallel=2, batch=100)
+    ability: ClassVar[Ability] = Ability(parallel=2, batch=100, by_replica=True)
 
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings

@@ -1,0 +1,76 @@
+"""How a pilot finds its jobs' inputs: which catalogue it asks, how fast sources are known to be, who reads in place."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pilot.core.settings import Settings
+from pilot.lib.speeds import Speeds, speeds_file
+
+if TYPE_CHECKING:
+    from pilot.staging.catalogue import Catalogue
+    from pilot.staging.toolbox import Toolbox
+
+_RUCIO_CONFIGURATION = "etc/rucio.cfg"
+#: Nothing is sent there: the kernel is asked by which address it would be.
+_ELSEWHERE = ("192.0.2.1", 9)
+
+
+def tool_options(settings: Settings) -> dict[str, dict[str, str]]:
+    """What the command line says of single copy tools."""
+    return {"rucio": {"python": settings.rucio_python}} if settings.rucio_python else {}
+
+
+def catalogue(settings: Settings, toolbox: Toolbox, host: str, environ: Mapping[str, str]) -> Catalogue | None:
+    """Who is asked for replicas; None for nobody."""
+    if settings.replicas == "none":
+        return None
+    from pilot.staging.catalogue import Catalogue
+
+    location = {"fqdn": host, "ip": _address(), "site": environ.get("RUCIO_LOCAL_SITE_ID", "")}
+    return Catalogue(
+        toolbox,
+        {name: value for name, value in location.items() if value},
+        always=settings.replicas == "rucio",
+        known=_is_set_up(environ),
+        attempts=settings.stageout_attempts,
+    )
+
+
+def speeds(settings: Settings) -> Speeds:
+    """The measured speeds of sources."""
+    if settings.source_speeds == "none":
+        return Speeds()
+    return Speeds(Path(settings.source_speeds) if settings.source_speeds else speeds_file())
+
+
+def remote_options(experiment: str) -> str:
+    """What the experiment adds to the command line of a user's transformation that reads its inputs in place."""
+    import tomllib
+
+    from pilot.lib import datafiles
+
+    if experiment not in datafiles.names("experiments", ".toml"):
+        return ""
+    found = tomllib.loads(datafiles.text(f"experiments/{experiment}.toml"))
+    return str(found.get("payload", {}).get("reads_in_place", ""))
+
+
+def _is_set_up(environ: Mapping[str, str]) -> bool:
+    if environ.get("RUCIO_HOME") or environ.get("RUCIO_CONFIG"):
+        return True
+    homes = ("/opt/rucio", environ.get("VIRTUAL_ENV", ""))
+    return any(os.path.isfile(os.path.join(home, _RUCIO_CONFIGURATION)) for home in homes if home)
+
+
+def _address() -> str:
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(_ELSEWHERE)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""

@@ -1,0 +1,82 @@
+"""Where a job's inputs lie, as Rucio tells it: all of them asked for at once (protocol.md 8.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from pilot.core.errors import RucioListReplicasFailed, StageInFailed
+from pilot.core.job import InputFile, JobDefinition
+from pilot.core.storage import StagingSite
+from pilot.lib.cancel import Cancel
+from pilot.plugins.copytools.base import Fault, ReplicaCatalogue, ToolError
+from pilot.staging.faults import TRANSIENT
+from pilot.staging.replicas import Resolved, resolved
+from pilot.staging.toolbox import Toolbox
+
+#: What is asked for where the queue does not say which schemes it wants.
+_SCHEMES = ("srm", "root", "davs", "gsiftp", "https", "storm", "file")
+_ACTIVITIES = ("pr", "read_lan")
+_TOOL = "rucio"
+
+
+class Catalogue:
+    """Asks Rucio. Any thread.
+
+    `location` is our place as the server shall see it (`ip`, `fqdn`, `site`). With `always` it is asked whatever tools
+    the queue has, else for queues whose tools go by replicas; then, unless `rucio` is among these, only if `known`:
+    if Rucio is set up here.
+    """
+
+    def __init__(
+        self,
+        toolbox: Toolbox,
+        location: Mapping[str, str],
+        *,
+        always: bool = False,
+        known: bool = True,
+        attempts: int = 2,
+        pause_s: float = 2.0,
+    ) -> None:
+        self._toolbox = toolbox
+        self._location = dict(location)
+        self._always, self._known = always, known
+        self._attempts, self._pause_s = max(1, attempts), pause_s
+
+    def find(self, definition: JobDefinition, site: StagingSite, cancel: Cancel) -> dict[str, Resolved]:
+        """What is known of the job's inputs by `scope:lfn`, without replicas for those that Rucio does not know.
+
+        Empty when nobody needs to be asked. Raises `RucioListReplicasFailed`, `StageInFailed` when cancelled.
+        """
+        dids = [f"{item.scope}:{item.lfn}" for item in definition.inputs if _is_open(item, site)]
+        if not dids or not self._is_wanted(site):
+            return {}
+        schemes = next((s for a in (*_ACTIVITIES, "default") if (s := site.schemes.get(a))), _SCHEMES)
+        location = {**({"site": site.name} if site.name else {}), **self._location}
+        tool = cast(ReplicaCatalogue, self._toolbox.tool(_TOOL))
+        for left in reversed(range(self._attempts)):
+            try:
+                told = tool.replicas(dids, schemes, location, cancel)
+                return {did: resolved(told.get(did, {})) for did in dids}
+            except ToolError as error:
+                if error.fault is Fault.CANCELLED:
+                    break
+                if not left or error.fault not in TRANSIENT:
+                    raise RucioListReplicasFailed(error.detail or str(error)) from error
+            if cancel.wait(self._pause_s):
+                break
+        raise StageInFailed("cancelled while Rucio was asked")
+
+    def _is_wanted(self, site: StagingSite) -> bool:
+        if self._always:
+            return True
+        names = [self._toolbox.proper(name) for name in site.tools_for(*_ACTIVITIES)]
+        if _TOOL in names:
+            return True
+        return self._known and any(self._toolbox.tool(name).ability.by_replica for name in names)
+
+
+def _is_open(item: InputFile, site: StagingSite) -> bool:
+    """Whether nothing else tells where an input lies."""
+    told = item.path or "://" in item.lfn or site.input_dir or item.storage_id is not None
+    return bool(item.scope) and not told

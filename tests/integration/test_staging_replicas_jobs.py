@@ -1,0 +1,105 @@
+"""Whole jobs whose inputs are known to a catalogue alone: which replica is taken, and which one the next time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.copytools.webserver import WebServer, serving
+from tests.farm import DATA, Catalogue, Farm
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[WebServer]:
+    with serving(tmp_path / "web") as server:
+        (server.root / "f").write_bytes(DATA)
+        yield server
+
+
+@pytest.fixture
+def rucio(tmp_path: Path) -> Catalogue:
+    return Catalogue(tmp_path / "rucio")
+
+
+def test_all_inputs_are_asked_for_at_once_and_the_near_replica_is_taken(
+    tmp_path: Path, web: WebServer, rucio: Catalogue
+) -> None:
+    farm = Farm(tmp_path, allow_wan=True)
+    near = farm.store("one")
+    rucio.tell("one", (f"{web.url}/f", "FAR"), (f"file://{near}", "DISK"))
+    rucio.tell("two", (f"{web.url}/f", "FAR"))
+    files = farm.run("-c 'cat one two > o.txt'", "one", "two", options=rucio.options, ddmEndPointIn="")
+    assert farm.outcome == "finished", farm.log
+    assert (farm.directory / "o.txt").read_bytes() == DATA * 2
+    assert {name: source for name, _, source, _ in farm.attempts if name in files} == {
+        "one": f"file://{near}",
+        "two": f"{web.url}/f",
+    }
+    (asked,) = rucio.asked()
+    assert asked["dids"] == ["s:one", "s:two"]
+    assert asked["location"]["site"] == "Q" and asked["location"]["fqdn"]
+
+
+def test_the_next_replica_is_taken_when_one_does_not_give_the_file(
+    tmp_path: Path, web: WebServer, rucio: Catalogue
+) -> None:
+    farm = Farm(tmp_path, allow_wan=True)
+    rucio.tell("one", (f"{web.url}/gone", "A"), (f"{web.url}/other/f", "B"), (f"{web.url}/f", "C"))
+    rucio.known["s:one"]["sums"] = {"adler32": farm.adler32}
+    rucio.tell("two", (f"{web.url}/f", "C"))
+    farm.run("-c 'cat one two > o.txt'", "one", "two", options=rucio.options, ddmEndPointIn="")
+    assert farm.outcome == "finished", farm.log
+    tried = [(source.removeprefix(web.url), code) for name, _, source, code in farm.attempts if name == "one"]
+    assert tried == [("/gone", 1331), ("/other/f", 1171), ("/f", None)]
+
+
+def test_a_queue_without_far_replicas_has_none_and_says_so(tmp_path: Path, web: WebServer, rucio: Catalogue) -> None:
+    farm = Farm(tmp_path)
+    rucio.tell("one", (f"{web.url}/f", "FAR"))
+    farm.run("-c true", "one", options=rucio.options, ddmEndPointIn="")
+    assert (farm.outcome, farm.error) == ("failed", 1326)
+    farm.run("-c true", "unheard-of", options=rucio.options, ddmEndPointIn="")
+    assert (farm.outcome, farm.error) == ("failed", 1100)
+
+
+def test_a_catalogue_that_does_not_answer_is_asked_again_and_then_told(tmp_path: Path, rucio: Catalogue) -> None:
+    farm = Farm(tmp_path)
+    (rucio.folder / "down").touch()
+    farm.run("-c true", "one", options=[*rucio.options, "--stageout-attempts", "2"], ddmEndPointIn="")
+    assert (farm.outcome, farm.error) == ("failed", 1322)
+    assert len(rucio.asked()) == 2
+
+
+def test_inputs_with_a_known_place_need_no_catalogue(tmp_path: Path, rucio: Catalogue) -> None:
+    farm = Farm(tmp_path)
+    path = farm.store("one")
+    farm.run("-c 'cat one > o.txt'", "one", options=rucio.options, inFilePaths=str(path))
+    assert farm.outcome == "finished" and rucio.asked() == []
+
+
+@pytest.mark.parametrize(("remembers", "wanted"), [(True, "fast"), (False, "slow")])
+def test_a_source_that_was_faster_is_preferred_by_the_next_pilot(
+    remembers: bool, wanted: str, tmp_path: Path, web: WebServer, rucio: Catalogue
+) -> None:
+    farm = Farm(tmp_path, allow_wan=True)
+    (web.root / "f").write_bytes(DATA * 20)
+    size = len(DATA) * 20
+    with serving(tmp_path / "quick") as quick:
+        (quick.root / "f").write_bytes(DATA * 20)
+        rucio.tell("one", (f"{web.url}/slow/f", "A"), size=size)
+        rucio.tell("two", (f"{quick.url}/f", "B"), size=size)
+        rucio.tell("three", (f"{web.url}/f", "A"), (f"{quick.url}/f", "B"), size=size)
+        speeds = str(tmp_path / "speeds.json") if remembers else "none"
+        options = [*rucio.options, "--source-speeds", speeds]
+        farm.run("-c 'cat one two > o.txt'", "one", "two", options=options, ddmEndPointIn="", fsize="")
+        assert farm.outcome == "finished", farm.log
+        farm.run("-c 'cat three > o2.txt'", "three", options=options, ddmEndPointIn="", fsize="", outFiles="o2.txt")
+        assert farm.outcome == "finished", farm.log
+        taken = [source for name, _, source, _ in farm.attempts if name == "three"]
+    assert taken == [f"{quick.url if wanted == 'fast' else web.url}/f"]
+    if remembers:
+        known = json.loads((tmp_path / "speeds.json").read_text())
+        assert known[quick.url[7:]][0] > known[web.url[7:]][0]
