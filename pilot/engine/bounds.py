@@ -20,10 +20,10 @@ def limits_of(
     definition: JobDefinition,
     queue: QueueData,
     disk_total_mb: int,
-    own: Limits | None = None,
+    own: Mapping[str, float] | None = None,
     types: Mapping[str, ResourceType] | None = None,
 ) -> Limits:
-    """The limits of a job's payload; what `own` sets (differs from 0) wins. `disk_total_mb` is its file system's size,
+    """The limits of a job's payload; what `own` names wins, 0 too. `disk_total_mb` is its file system's size,
     `types` are the server's resource types: those that it does not tell have the usual memory.
 
     The free disk that must stay is 1 GB, on small file systems a twentieth of them.
@@ -46,12 +46,12 @@ def limits_of(
         disk_free_mb=min(_DISK_FREE_MB, disk_total_mb // 20),
         looping_s=_LOOPING_S if definition.looping_check else 0,
     )
-    given = {name: value for name, value in msgspec.structs.asdict(own or Limits()).items() if _is_set(name, value)}
-    return msgspec.structs.replace(limits, **given)
+    return msgspec.structs.replace(limits, **(own or {}))
 
 
-def parse_limits(text: str) -> Limits:
-    """`processes=100,stdout_mb=10` as limits. Raises ValueError naming the word and the nearest known one."""
+def parse_limits(text: str) -> dict[str, float]:
+    """`processes=100,stdout_mb=10` as fields of `Limits`; 0 takes a limit away. Raises ValueError naming the word and
+    the nearest known one."""
     known = {field.name: field.type for field in msgspec.structs.fields(Limits)}
     found: dict[str, Any] = {}
     for word in filter(None, (part.strip() for part in text.split(","))):
@@ -61,10 +61,8 @@ def parse_limits(text: str) -> Limits:
             raise ValueError(f"there is no limit {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         try:
             found[name] = known[name](value)
+            if not 0 <= found[name] < float("inf"):
+                raise ValueError
         except ValueError:
             raise ValueError(f"limit {name} is {value!r}, expected a number") from None
-    return Limits(**found)
-
-
-def _is_set(name: str, value: float) -> bool:
-    return bool(value != getattr(Limits(), name))
+    return found

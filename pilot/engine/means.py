@@ -13,7 +13,6 @@ from pilot.core.errors import Failure
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Job
-from pilot.core.limits import Limits
 from pilot.core.queue import QueueData
 from pilot.core.resources import ResourceType
 from pilot.core.settings import Settings
@@ -88,7 +87,7 @@ class Means:
     base_env: Mapping[str, str]
     token: str
     here: Place
-    own_limits: Limits
+    own_limits: Mapping[str, float]
     boxes: Boxes
     redactor: Redactor
     traces: Traces | None = None

@@ -85,7 +85,7 @@ class Monitor:
         self._record_s = record_s
         self._proc = Proc(proc_root, reuse_s=0.2)
         self._gpus = gpus
-        self._hardware = hardware(self._proc, gpus.names() if gpus else ())
+        self._hardware = hardware(self._proc, gpus.models() if gpus else ())
         self._budget = Budget()
         self._walks = Budget(share=0.001, burst_s=0.05)
         self._watches: dict[str, Watch] = {}

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from pilot.core.usage import Sample, Usage
+from pilot.lib.gpu import Model
 from pilot.lib.procfs import Proc
 
 OUTPUT_NAME = "memory_monitor_output.txt"
@@ -159,14 +160,15 @@ def _joined(one: Sample, later: Sample) -> Sample:
     return msgspec.structs.replace(later, at=one.at, **levels)
 
 
-def hardware(proc: Proc, gpus: Sequence[str] = ()) -> dict[str, object]:
+def hardware(proc: Proc, gpus: Sequence[Model] = ()) -> dict[str, object]:
     """The machine as prmon's `HW` object tells it: processors, memory (kB) and GPUs, if any, by their models."""
     cpus = [block for block in (proc.read("cpuinfo") or b"").decode(errors="replace").split("\n\n") if block.strip()]
     facts = [dict(_fact(text) for text in block.splitlines() if ":" in text) for block in cpus]
     sockets = len({fact.get("physical id", "0") for fact in facts}) or 1
     cores = len({(fact.get("physical id", "0"), fact.get("core id", str(n))) for n, fact in enumerate(facts)}) or 1
     _, _, memory = (proc.read("meminfo") or b"MemTotal: 0 kB").partition(b"MemTotal:")
-    gpu = {"nGPU": len(gpus), **{f"gpu_{n}": {"name": name} for n, name in enumerate(gpus)}}
+    models = [{"name": one.name, "sm_freq": one.clock_mhz, "total_mem": one.memory_kb} for one in gpus]
+    gpu = {"nGPU": len(gpus), **{f"gpu_{n}": model for n, model in enumerate(models)}}
     return {
         "cpu": {
             "CPUs": len(facts),

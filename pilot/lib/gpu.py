@@ -11,7 +11,10 @@ import msgspec
 
 
 class GpuUse(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one payload uses of GPUs: memory in kB, percent summed over the GPUs in use."""
+    """What one payload uses of GPUs: memory in kB, percent summed over the GPUs in use.
+
+    `percent` is of the time in which kernels ran, `memory_percent` of that in which memory was read or written.
+    """
 
     gpus: int = 0
     memory_kb: int = 0
@@ -19,16 +22,24 @@ class GpuUse(msgspec.Struct, frozen=True, omit_defaults=True):
     memory_percent: float = 0.0
 
 
+class Model(msgspec.Struct, frozen=True):
+    """What kind a GPU is: clock of its processors in MHz, memory in kB; 0 where the driver does not tell."""
+
+    name: str
+    clock_mhz: int = 0
+    memory_kb: int = 0
+
+
 class Device(msgspec.Struct, frozen=True):
-    """One GPU at one look: by process its memory (kB) and percent of the processors; and the whole device's."""
+    """One GPU at one look: by process its memory (kB), percent of the processors and of the memory's time; and the
+    whole device's."""
 
     index: int
     uuid: str
     memory_kb: dict[int, int]
-    percent: dict[int, float]
+    percent: dict[int, tuple[float, float]]
     whole_memory_kb: int
-    whole_percent: float
-    size_kb: int
+    whole_percent: tuple[float, float]
 
 
 class Gpus:
@@ -42,7 +53,7 @@ class Gpus:
         self._every_s = every_s
         self._looked_at = -1e9
         self._devices: list[Device] = []
-        self._since_us = 0
+        self._since_us: dict[int, int] = {}
 
     @classmethod
     def find(cls) -> Gpus | None:
@@ -57,14 +68,21 @@ class Gpus:
         except pynvml.NVMLError:
             return None
 
-    def names(self) -> list[str]:
+    def models(self) -> list[Model]:
         """The models, by device."""
-        found = []
-        for handle in self._handles():
-            with self._unless_refused():
-                name = self._library.nvmlDeviceGetName(handle)
-                found.append(name.decode() if isinstance(name, bytes) else str(name))
-        return found
+        return [self._model(handle) for handle in self._handles()]
+
+    def _model(self, handle: Any) -> Model:
+        nvml = self._library
+        name: object = "unknown"
+        clock_mhz = memory_kb = 0
+        with self._unless_refused():
+            name = nvml.nvmlDeviceGetName(handle)
+        with self._unless_refused():
+            clock_mhz = nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM)
+        with self._unless_refused():
+            memory_kb = nvml.nvmlDeviceGetMemoryInfo(handle).total >> 10
+        return Model(name.decode() if isinstance(name, bytes) else str(name), clock_mhz, memory_kb)
 
     def use(self, pids: Collection[int], assigned: Collection[str] = ()) -> GpuUse:
         """What these processes use. In a PID namespace the driver's numbers are not ours: then what the whole of the
@@ -74,21 +92,19 @@ class Gpus:
         mine = [(device, own) for device, own in mine if own]
         if mine:
             memory_kb = [sum(d.memory_kb.get(p, 0) for p in own) for d, own in mine]
-            percent = sum(sum(d.percent.get(p, 0.0) for p in own) for d, own in mine)
+            percent = [d.percent.get(p, (0.0, 0.0)) for d, own in mine for p in own]
         else:
             mine = [(d, []) for d in devices if str(d.index) in assigned or d.uuid in assigned]
-            mine = [(d, own) for d, own in mine if d.whole_percent or d.memory_kb]
+            mine = [(d, own) for d, own in mine if any(d.whole_percent) or d.memory_kb]
             memory_kb = [d.whole_memory_kb for d, _ in mine]
-            percent = sum(d.whole_percent for d, _ in mine)
-        shares = [kb / d.size_kb * 100 for kb, (d, _) in zip(memory_kb, mine, strict=True) if d.size_kb]
-        return GpuUse(len(mine), sum(memory_kb), percent, sum(shares))
+            percent = [d.whole_percent for d, _ in mine]
+        return GpuUse(len(mine), sum(memory_kb), sum((p[0] for p in percent), 0.0), sum((p[1] for p in percent), 0.0))
 
     def _look(self) -> list[Device]:
         now = time.monotonic()
         if now - self._looked_at >= self._every_s:
             self._looked_at = now
             self._devices = [self._device(n, handle) for n, handle in enumerate(self._handles())]
-            self._since_us = time.time_ns() // 1000
         return self._devices
 
     def _handles(self) -> list[Any]:
@@ -104,22 +120,24 @@ class Gpus:
         """Ask for each figure apart: drivers and virtual GPUs refuse some of them."""
         nvml = self._library
         uuid, memory_kb, percent = "", {}, {}
-        whole_memory_kb, whole_percent, size_kb = 0, 0.0, 0
+        whole_memory_kb, whole_percent = 0, (0.0, 0.0)
+        since_us = self._since_us.get(index, 0)
         with self._unless_refused():
             uuid = nvml.nvmlDeviceGetUUID(handle)
         for ask in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
             with self._unless_refused():
                 memory_kb.update({one.pid: (one.usedGpuMemory or 0) >> 10 for one in ask(handle)})
         with self._unless_refused():
-            for one in nvml.nvmlDeviceGetProcessUtilization(handle, self._since_us):
-                percent[one.pid] = float(one.smUtil)
+            for one in nvml.nvmlDeviceGetProcessUtilization(handle, since_us):
+                percent[one.pid] = (float(one.smUtil), float(one.memUtil))
+                self._since_us[index] = max(self._since_us.get(index, 0), one.timeStamp)
         with self._unless_refused():
-            memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-            whole_memory_kb, size_kb = memory.used >> 10, memory.total >> 10
+            whole_memory_kb = nvml.nvmlDeviceGetMemoryInfo(handle).used >> 10
         with self._unless_refused():
-            whole_percent = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+            rates = nvml.nvmlDeviceGetUtilizationRates(handle)
+            whole_percent = (float(rates.gpu), float(rates.memory))
         name = uuid.decode() if isinstance(uuid, bytes) else uuid
-        return Device(index, name, memory_kb, percent, whole_memory_kb, whole_percent, size_kb)
+        return Device(index, name, memory_kb, percent, whole_memory_kb, whole_percent)
 
     @contextlib.contextmanager
     def _unless_refused(self) -> Iterator[None]:

@@ -25,10 +25,12 @@ class Library:
     """Two GPUs; processes 11 and 12 compute on the first, 12 on the second as well."""
 
     NVMLError = NVMLError
+    NVML_CLOCK_SM = 1
 
     def __init__(self, *refused: str) -> None:
         self._refused = refused
         self.asked = 0
+        self.since: list[int] = []
 
     def __getattribute__(self, name: str) -> Any:
         if name.startswith("nvml") and name in object.__getattribute__(self, "_refused"):
@@ -44,6 +46,9 @@ class Library:
     def nvmlDeviceGetName(self, handle: int) -> bytes:
         return b"NVIDIA H200"
 
+    def nvmlDeviceGetMaxClockInfo(self, handle: int, kind: int) -> int:
+        return 1980 if kind == self.NVML_CLOCK_SM else 0
+
     def nvmlDeviceGetUUID(self, handle: int) -> str:
         return f"GPU-{handle}"
 
@@ -56,13 +61,14 @@ class Library:
         return [SimpleNamespace(pid=99, usedGpuMemory=None)]
 
     def nvmlDeviceGetProcessUtilization(self, handle: int, since: int) -> list[SimpleNamespace]:
-        return [SimpleNamespace(pid=12, smUtil=30 + handle)]
+        self.since.append(since)
+        return [SimpleNamespace(pid=12, smUtil=30 + handle, memUtil=5, timeStamp=1000 + handle)]
 
     def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:
         return SimpleNamespace(used=5 * GB, total=10 * GB)
 
     def nvmlDeviceGetUtilizationRates(self, handle: int) -> SimpleNamespace:
-        return SimpleNamespace(gpu=70)
+        return SimpleNamespace(gpu=70, memory=40)
 
 
 def refuse(*_: object) -> None:
@@ -71,14 +77,14 @@ def refuse(*_: object) -> None:
 
 def test_use_is_summed_over_the_payloads_processes_and_devices() -> None:
     gpus = Gpus(Library())
-    assert gpus.use([12]) == GpuUse(gpus=2, memory_kb=5 * GB >> 10, percent=61.0, memory_percent=50.0)
-    assert gpus.use([11]) == GpuUse(gpus=1, memory_kb=2 * GB >> 10, memory_percent=20.0)
+    assert gpus.use([12]) == GpuUse(gpus=2, memory_kb=5 * GB >> 10, percent=61.0, memory_percent=10.0)
+    assert gpus.use([11]) == GpuUse(gpus=1, memory_kb=2 * GB >> 10)
     assert gpus.use([1]) == GpuUse()
 
 
 def test_the_given_devices_count_where_the_processes_are_not_told() -> None:
     gpus = Gpus(Library())
-    whole = GpuUse(gpus=1, memory_kb=5 * GB >> 10, percent=70.0, memory_percent=50.0)
+    whole = GpuUse(gpus=1, memory_kb=5 * GB >> 10, percent=70.0, memory_percent=40.0)
     assert gpus.use([1], ["1"]) == whole == gpus.use([1], ["GPU-0"])
     assert gpus.use([11], ["0", "1"]).gpus == 1
 
@@ -107,6 +113,15 @@ def test_the_driver_is_not_asked_more_often_than_told() -> None:
     assert library.asked == 2
 
 
+def test_each_device_is_asked_for_what_came_after_its_own_last_figures() -> None:
+    """By the driver's clock: figures that it has not worked out yet when it is asked are not lost."""
+    library = Library()
+    gpus = Gpus(library, every_s=0.0)
+    gpus.use([12])
+    gpus.use([12])
+    assert library.since == [0, 0, 1000, 1001]
+
+
 def test_gpu_columns_and_keys_are_prmons_and_only_there_with_gpus() -> None:
     sample = Sample(at=5, gpus=1, gpu_memory_kb=77, gpu_percent=30.4, gpu_memory_percent=12.6)
     names, values = header(True).split(), line(sample, True).split()
@@ -115,8 +130,9 @@ def test_gpu_columns_and_keys_are_prmons_and_only_there_with_gpus() -> None:
     assert "ngpus" not in header(False) and len(header(False).split()) == len(line(sample, False).split())
     tally = Tally()
     tally.add(sample)
-    machine = hardware(Proc(), Gpus(Library()).names())
-    assert machine["gpu"] == {"nGPU": 2, "gpu_0": {"name": "NVIDIA H200"}, "gpu_1": {"name": "NVIDIA H200"}}
+    machine = hardware(Proc(), Gpus(Library()).models())
+    model = {"name": "NVIDIA H200", "sm_freq": 1980, "total_mem": 10 * GB >> 10}
+    assert machine["gpu"] == {"nGPU": 2, "gpu_0": model, "gpu_1": model}
     document = json.loads(summary(tally.usage(), machine))
     assert document["Max"]["gpufbmem"] == document["Avg"]["gpufbmem"] == 77 and document["Max"]["gpusmpct"] == 30
     assert "ngpus" not in json.loads(summary(tally.usage(), hardware(Proc())))["Max"]
@@ -124,4 +140,4 @@ def test_gpu_columns_and_keys_are_prmons_and_only_there_with_gpus() -> None:
 
 def test_a_machine_without_gpus_has_none() -> None:
     found = Gpus.find()
-    assert found is None or found.names()
+    assert found is None or found.models()
