@@ -59,7 +59,9 @@ def credential_source(url: str, site: str, settings: ToolSettings) -> str:
     """By which rule the credential for a URL is found, and in which file; what is in it is never told."""
     from pilot.lib.urls import scheme_of
     from pilot.plugins.copytools.base import ToolError
+    from pilot.staging.credentials import settings_at
 
+    settings = settings_at(settings, site) if site else settings
     scheme = scheme_of(url)
     if scheme == "file":
         return ""

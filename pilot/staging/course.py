@@ -18,7 +18,7 @@ from pilot.staging.faults import ends_all, failure_of
 from pilot.staging.gate import HostGate
 from pilot.staging.groups import Lane, lanes_of
 from pilot.staging.merge import merge_targets, share_reads
-from pilot.staging.toolbox import Toolbox
+from pilot.staging.toolbox import NO_SITES, Sites, Toolbox
 from pilot.staging.verify import Try
 from pilot.staging.work import Work
 
@@ -108,7 +108,7 @@ class Course:
     def stop(self) -> None:
         """Wake everything: the lanes through their cancel, this loop through its inbox."""
         self.cancel.set()
-        self.inbox.put((Lane("", "", "", []), None))
+        self.inbox.put((Lane("", NO_SITES, "", "", []), None))
 
     def due_lanes(self) -> list[Lane]:
         """What may start now, grouped; works that cannot start at all are settled on the way."""
@@ -121,19 +121,18 @@ class Course:
         if not ready or self.cancel.is_set():
             self.waiting.extend(ready)
             return []
-        named: list[tuple[Work, str, str]] = []
+        named: list[tuple[Work, str, Sites, str]] = []
+        toolbox = self.owner.toolbox
         for work in ready:
             source = work.next_source(self.settings.max_attempts)
             if source is None:
                 self.close(work, failure_of(Fault.MISSING, "no source", work.transfer.direction, True))
                 continue
             try:
-                name = self.owner.toolbox.name_for(source.url, work.target.url, work.transfer.copytool)
-                self.owner.toolbox.tool(name)
-                named.append((work, name, source.url))
+                named.append((work, *toolbox.chosen(source, work.target, work.transfer.copytool), source.url))
             except PilotError as error:
                 self.close(work, error.failure())
-        lanes, held = lanes_of(named, self.owner.toolbox, self.settings, self.owner.pace)
+        lanes, held = lanes_of(named, toolbox, self.settings, self.owner.pace)
         self.held += held
         return lanes
 
@@ -148,7 +147,7 @@ class Course:
             self.running += 1
         end: ToolError | None = None
         try:
-            tool = self.owner.toolbox.tool(lane.tool)
+            tool = self.owner.toolbox.tool(lane.tool, lane.sites)
             with self.owner.gate.passing(lane.host, self.cancel):
                 for tried in self.attempter.run(tool, lane.tries(self.settings), self.watch()):
                     if inline:
@@ -233,6 +232,7 @@ class Course:
     def fault(self, lane: Lane, work: Work, error: ToolError, seconds: float, tried: Tried | None = None) -> None:
         """Note a failed try; the next source, the same one later, or the end."""
         transfer = work.transfer
+        error = self.owner.toolbox.explained(error, lane.sites) if lane.host else error
         source = work.next_source(self.settings.max_attempts)
         item = tried.item if tried else Try(transfer, source or transfer.sources[0], work.target, ())
         local = item.final is not None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pilot.core.staging import StagingSettings
 from pilot.lib.urls import host_of
-from pilot.staging.toolbox import Toolbox
+from pilot.staging.toolbox import Sites, Toolbox
 from pilot.staging.verify import Try
 from pilot.staging.work import Work
 
@@ -19,10 +19,11 @@ _SLOW_S = 0.004
 class Lane:
     """Files for one tool and one pair of hosts, moved one after the other. `works` shrinks as they are told of."""
 
-    __slots__ = ("alone", "host", "key", "tool", "works")
+    __slots__ = ("alone", "host", "key", "sites", "tool", "works")
 
-    def __init__(self, tool: str, host: str, key: str, works: list[Work]) -> None:
+    def __init__(self, tool: str, sites: Sites, host: str, key: str, works: list[Work]) -> None:
         self.tool = tool
+        self.sites = sites
         self.host = host
         self.key = key
         self.works = dict(enumerate(works))
@@ -41,22 +42,26 @@ class Lane:
 
 
 def lanes_of(
-    named: Sequence[tuple[Work, str, str]], toolbox: Toolbox, settings: StagingSettings, pace: Mapping[str, float]
+    named: Sequence[tuple[Work, str, Sites, str]],
+    toolbox: Toolbox,
+    settings: StagingSettings,
+    pace: Mapping[str, float],
 ) -> tuple[list[Lane], list[Work]]:
-    """Group works, given with the name of their tool and their source URL, by tool and hosts, and cut into lanes.
+    """Group works by tool, credentials and hosts, and cut them into lanes; they come with their tool's name, the sites
+    with credentials of their own, and their source URL.
 
     `pace` holds the seconds that a small file takes, by the key of a lane. Where that is not known yet, a first lane
     finds it out and the others are returned as works to be given again afterwards: many lanes for one host pay when
     its answers take long, and cost when they do not. A work whose group has failed before goes alone.
     """
-    groups: dict[tuple[str, str, str, int], list[Work]] = {}
-    for work, tool, source in named:
+    groups: dict[tuple[str, Sites, str, str, int], list[Work]] = {}
+    for work, tool, sites, source in named:
         single = id(work) if work.alone or work.feed else 0
-        groups.setdefault((tool, host_of(source), host_of(work.target.url), single), []).append(work)
+        groups.setdefault((tool, sites, host_of(source), host_of(work.target.url), single), []).append(work)
     lanes: list[Lane] = []
     held: list[Work] = []
-    for (tool, source_host, target_host, _), works in groups.items():
-        ability = toolbox.tool(tool).ability
+    for (tool, sites, source_host, target_host, _), works in groups.items():
+        ability = toolbox.tool(tool, sites).ability
         host = source_host or target_host
         key = f"{tool} {host}"
         count = _lane_count(works, ability.parallel, ability.large, settings, bool(host))
@@ -68,7 +73,7 @@ def lanes_of(
             elif pace[key] < _SLOW_S:
                 count = 1
         size = max(1, min(ability.batch, -(-len(works) // count)))
-        lanes += [Lane(tool, host, key, works[i : i + size]) for i in range(0, len(works), size)]
+        lanes += [Lane(tool, sites, host, key, works[i : i + size]) for i in range(0, len(works), size)]
     return lanes, held
 
 

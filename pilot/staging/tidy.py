@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterator, Sequence
 import msgspec
 
 from pilot.core.errors import Failure, PilotError
-from pilot.core.transfer import Direction
+from pilot.core.transfer import Direction, Endpoint
 from pilot.lib.cancel import Cancel
 from pilot.lib.files import local_path
 from pilot.lib.urls import shown
 from pilot.plugins.copytools.base import Fault, ToolError
 from pilot.staging.faults import failure_of
 from pilot.staging.request import Target
-from pilot.staging.toolbox import Toolbox
+from pilot.staging.toolbox import NO_SITES, Toolbox
 
 
 class Deed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -81,10 +81,13 @@ def _deed(kind: str, target: Target, toolbox: Toolbox, cancel: Cancel) -> Deed:
     begin = time.perf_counter()
     failure: Failure | None = None
     local = local_path(target.url)
+    sites = NO_SITES
     try:
         if cancel.is_set():
             raise ToolError(Fault.CANCELLED)
-        tool = toolbox.tool(toolbox.name_for(target.url, "/"))
+        place = Endpoint(target.url, site=target.site_label)
+        name, sites = toolbox.chosen(Endpoint("/"), place)
+        tool = toolbox.tool(name, sites)
         url = os.path.normpath(local) if local else target.url
         if kind == "mkdir":
             tool.make_directory(url)
@@ -92,7 +95,8 @@ def _deed(kind: str, target: Target, toolbox: Toolbox, cancel: Cancel) -> Deed:
             raise ToolError(Fault.REFUSED, f"{url} is a directory, and recursive was not asked for")
         else:
             tool.remove(url, target.recursive)
-    except ToolError as error:
+    except ToolError as wrong:
+        error = wrong if local else toolbox.explained(wrong, sites)
         failure = failure_of(error.fault, error.detail, Direction.OTHER, local is not None)
     except PilotError as error:
         failure = error.failure()

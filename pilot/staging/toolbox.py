@@ -7,16 +7,23 @@ from collections.abc import Mapping
 
 from pilot.core.errors import NoStorageProtocol, UnknownCopyTool
 from pilot.core.staging import ToolSettings
+from pilot.core.transfer import Endpoint
+from pilot.lib.files import local_path
 from pilot.lib.registry import Registry, UnknownPlugin
 from pilot.lib.urls import scheme_of
-from pilot.plugins.copytools.base import CopyTool
+from pilot.plugins.copytools.base import CopyTool, ToolError
+
+#: The sites at the source and at the target that have credentials of their own; empty for others.
+Sites = tuple[str, str]
+NO_SITES: Sites = ("", "")
 
 
 class Toolbox:
     """Tools by name and by scheme. Any thread may ask; a tool is made once.
 
     `schemes` tells the first choice for each URL scheme, `abilities` all schemes that a tool can move (tools that are
-    not in it: every one), `aliases` the names by which queues call tools.
+    not in it: every one), `aliases` the names by which queues call tools. A site with credentials of its own gets
+    tools of its own.
     """
 
     def __init__(
@@ -32,37 +39,80 @@ class Toolbox:
         self._aliases = dict(aliases)
         self._abilities = dict(abilities or {})
         self._settings = settings or ToolSettings()
-        self._made: dict[str, CopyTool] = {}
+        self._made: dict[tuple[str, Sites], CopyTool] = {}
+        self._at: dict[str, ToolSettings] = {"": self._settings}
         self._guard = threading.RLock()
 
-    def tool(self, name: str) -> CopyTool:
+    def tool(self, name: str, sites: Sites = NO_SITES) -> CopyTool:
         """The tool of that name, or of what queues call so; `a+b` moves by `a` to here and by `b` away again.
 
         Raises `UnknownCopyTool`.
         """
         name = self._aliases.get(name, name)
-        made = self._made.get(name)
+        made = self._made.get((name, sites))
         if made is None:
             with self._guard:
-                made = self._made.get(name) or self._make(name)
-                self._made[name] = made
+                made = self._made.get((name, sites)) or self._make(name, sites)
+                self._made[name, sites] = made
         return made
 
     def proper(self, name: str) -> str:
         """The name of a tool by what queues call it."""
         return self._aliases.get(name, name)
 
-    def _make(self, name: str) -> CopyTool:
+    def chosen(self, source: Endpoint, target: Endpoint, wanted: str = "") -> tuple[str, Sites]:
+        """The name of the tool that moves between two places, made and with credentials that may be shown, and whose
+        they are. Raises as `name_for`, and `MissingCredentials` for a credential that others can read."""
+        name = self.name_for(source.url, target.url, wanted)
+        sites = self.sites(source, target)
+        self.tool(name, sites)
+        if "://" in source.url or "://" in target.url:
+            self._check_credentials(source, target, sites)
+        return name, sites
+
+    def sites(self, source: Endpoint, target: Endpoint) -> Sites:
+        """Whose credentials count for a pair of places."""
+        if not source.site and not target.site:
+            return NO_SITES
+        return (self._own(source), self._own(target))
+
+    def _own(self, place: Endpoint) -> str:
+        if not place.site or local_path(place.url) is not None:
+            return ""
+        return place.site if self._settings_at(place.site) is not self._settings else ""
+
+    def _settings_at(self, site: str) -> ToolSettings:
+        found = self._at.get(site)
+        if found is None:
+            from pilot.staging.credentials import settings_at
+
+            found = self._at[site] = settings_at(self._settings, site)
+        return found
+
+    def _check_credentials(self, source: Endpoint, target: Endpoint, sites: Sites) -> None:
+        from pilot.staging.credentials import check_files
+
+        for place, site in zip((source, target), sites, strict=True):
+            check_files(self._settings_at(site), place.url)
+
+    def explained(self, error: ToolError, sites: Sites) -> ToolError:
+        """A refusal as the fault of the credential that was shown, where it is."""
+        from pilot.staging.credentials import explained
+
+        return explained(error, self._settings_at(sites[0] or sites[1]))
+
+    def _make(self, name: str, sites: Sites) -> CopyTool:
         first, plus, second = name.partition("+")
         if plus:
             from pilot.staging.relay import Relay
 
-            return Relay(self.tool(first), self.tool(second), self._settings.spool_dir)
+            ends = self.tool(first, (sites[0], "")), self.tool(second, ("", sites[1]))
+            return Relay(*ends, self._settings.spool_dir)
         try:
             kind = self._registry.load(name)
         except UnknownPlugin as error:
             raise UnknownCopyTool(str(error)) from error
-        return kind(self._settings)
+        return kind(self._settings_at(sites[0] or sites[1]))
 
     def name_for(self, source: str, target: str, wanted: str = "") -> str:
         """The name of the tool for a pair of URLs.

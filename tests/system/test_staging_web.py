@@ -116,6 +116,7 @@ def test_a_token_that_only_reads_does_not_write(
     xrootd_tls: dict[str, Any], pki: dict[str, Any], oidc: dict[str, Any], tmp_path: Path
 ) -> None:
     token = content(tmp_path / "token", minted(oidc, "storage.read:/").encode())
+    token.chmod(0o600)
     tools = ToolSettings(ca_path=pki["certificates"], token_file=str(token))
     source = content(tmp_path / "f", b"data")
     (outcome,) = carry([order(source, f"{xrootd_tls['davs']}/no-{os.getpid()}", direction=Direction.OUT)], tools)

@@ -3,9 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from pilot.core.staging import ToolSettings
+from pilot.core.transfer import Endpoint, Transfer
 from pilot.lib.certificate import not_after
 from pilot.lib.credentials import BadCredential, check_private, named_file, s3_keys
 from pilot.lib.urls import shown
+from pilot.staging.credentials import settings_at
+from tests.copytools.making import carry
 
 SEED = "[default]\naccess_key = A\nsecret_key = S\nhost_base = s3.host:9000\nuse_https = False\n"
 PEGASUS = "[site]\nendpoint = https://s3.site\nregion = eu\n[me@site]\naccess_key = B\nsecret_key = T\n"
@@ -109,3 +113,50 @@ def test_the_end_of_a_certificate_is_read(tmp_path: Path) -> None:
     (tmp_path / "cut").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
     with pytest.raises(ValueError, match="cannot be read"):
         not_after(str(tmp_path / "cut"))
+
+
+def test_a_site_s_own_credentials_come_before_the_general_ones(tmp_path: Path) -> None:
+    general = ToolSettings(
+        environment={
+            "X509_USER_PROXY": "/general",
+            "X509_USER_PROXY_usc_hpc": str(tmp_path / "own"),
+            "BEARER_TOKEN_FILE": "/general-token",
+            "BEARER_TOKEN_ligo": "secret",
+            "S3CFG_cloud": str(tmp_path / "keys"),
+        },
+        proxy_file="/general",
+        token_file="/general-token",
+    )
+    assert settings_at(general, "") is general
+    assert settings_at(general, "elsewhere") is general
+    own = settings_at(general, "usc-hpc")
+    assert (own.proxy_file, own.environment["X509_USER_PROXY"]) == (str(tmp_path / "own"), str(tmp_path / "own"))
+    assert own.token_file == "/general-token"
+    token = settings_at(general, "ligo")
+    assert (token.token_file, token.environment["BEARER_TOKEN"]) == ("", "secret")
+    assert "BEARER_TOKEN_FILE" not in token.environment
+    assert settings_at(general, "cloud").environment["S3CFG"] == str(tmp_path / "keys")
+
+
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_a_proxy_that_others_can_read_is_shown_to_nobody(end: str, tmp_path: Path) -> None:
+    proxy = tmp_path / "proxy"
+    proxy.write_text("secret")
+    proxy.chmod(0o644)
+    tools = ToolSettings(environment={"X509_USER_PROXY_far": str(proxy)})
+    here, far = Endpoint(str(tmp_path / "f")), Endpoint("davs://127.0.0.1:1/f", site="far")
+    ends = {"sources": (far,), "targets": (here,)} if end == "source" else {"sources": (here,), "targets": (far,)}
+    (tmp_path / "f").write_bytes(b"x")
+    (outcome,) = carry([Transfer("f", **ends)], tools)
+    assert outcome.failure is not None and outcome.failure.code == 1364, outcome.failure
+    assert "chmod 600" in outcome.failure.message and not outcome.attempts
+
+
+def test_a_refusal_here_is_not_blamed_on_an_old_proxy(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x")
+    (tmp_path / "o").write_bytes(b"x")
+    tools = ToolSettings(proxy_file=str(tmp_path / "nothing"))
+    (outcome,) = carry(
+        [Transfer("f", (Endpoint(f"{tmp_path}/f"),), (Endpoint(f"{tmp_path}/o"),))], tools, overwrite=False
+    )
+    assert outcome.failure is not None and outcome.failure.code == 1221
