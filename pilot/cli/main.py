@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("pilot.cli.run", "the agent: take jobs, run them, report them"),
     "serve": ("pilot.cli.serve", "the embedded job server"),
     "submit": ("pilot.cli.submit", "give job descriptions to the embedded server"),
+    "command": ("pilot.cli.command", "kill, debug or look into a job at the embedded server"),
     "transfer": ("pilot.cli.transfer", "the staging tool on its own: move the files of a list"),
     "mkdir": ("pilot.cli.mkdir", "make directories, here or on storages"),
     "cleanup": ("pilot.cli.cleanup", "remove files and directories, here or on storages"),

@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from pilot.cli.harvester import as_worker
 from pilot.cli.info import Info, info_of
 from pilot.cli.named_environment import with_setup
 from pilot.cli.staging import make_traces, make_transferer, tool_settings
+from pilot.cli.store import db_path
 from pilot.core.errors import PilotError
 from pilot.core.exitcodes import ExitCode
 from pilot.core.settings import Settings
@@ -81,6 +81,8 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
     except OSError as error:
         click.echo(f"pilot: {workdir}: {error.strerror}", err=True)
         return ExitCode.MKDIR
+    if settings.db:
+        db_path(settings, workdir)  # a wrong one is told before anything else is done
     with _only_pilot_in(workdir):
         return _run(settings, workdir, files, redactor, info)
 
@@ -93,16 +95,14 @@ def _run(
     from pilot.cli.keys import key_ring, learning
     from pilot.cli.panda import panda_settings
     from pilot.cli.queue import queue_of
+    from pilot.cli.store import open_store
     from pilot.core.errors import NoLocalSpace
     from pilot.core.staging import StagingSettings
-    from pilot.db.away import AwayStore
-    from pilot.db.store import Store
     from pilot.engine.agent import Agent
     from pilot.engine.bounds import parse_limits
     from pilot.engine.boxes import Boxes
     from pilot.engine.means import Means, Place
     from pilot.engine.monitor import Monitor
-    from pilot.lib import filesystem
     from pilot.lib.cgroup_ground import Ground
     from pilot.lib.gpu import Gpus
     from pilot.lib.loop import Loop
@@ -123,12 +123,7 @@ def _run(
         limits = parse_limits(settings.limits)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    db = Path(settings.db or workdir / "pilot.db")
-    if filesystem.is_shared(db.absolute().parent):
-        scratch = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
-        store: Store = AwayStore(db, scratch, redactor.clean)
-    else:
-        store = Store(db, redactor.clean)
+    store = open_store(db_path(settings, workdir), os.environ, redactor)
     loop = Loop()
     agent: Agent
     monitor = Monitor(
@@ -264,7 +259,7 @@ def _write_braindump(settings: Settings, workdir: Path, pilot: int) -> None:
         "pid": os.getpid(),
         "user": os.getuid(),
         "workdir": str(workdir),
-        "db": settings.db or str(workdir / "pilot.db"),
+        "db": str(db_path(settings, workdir)),
         "queue": settings.queue,
         "source": settings.source,
         "url": settings.url,

@@ -9,7 +9,7 @@ import click
 
 from pilot.cli import show_ranges, show_worker
 from pilot.cli.place import db_option, json_option, print_json, reading, the_job
-from pilot.cli.tables import clock, seconds, size, table
+from pilot.cli.tables import clock, seconds, size, table, where
 from pilot.core.errors import FileHandlingFailure
 from pilot.insight.ranges import ranges_of
 from pilot.insight.read import Reader
@@ -106,7 +106,7 @@ def _usage(job: dict[str, Any]) -> str:
 
 def _files(job: dict[str, Any]) -> str:
     rows = [
-        (f["direction"], f["lfn"], f["state"], size(f["size"]), f["error"] or f["target"] or "") for f in job["files"]
+        (f["direction"], f["lfn"], f["state"], size(f["size"]), f["error"] or where(f["target"])) for f in job["files"]
     ]
     return "\n" + table(("files", "LFN", "state", "size", "where"), rows, right=("size",)) if rows else ""
 

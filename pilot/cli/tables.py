@@ -5,6 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from pilot.lib.files import local_path
+
+
+def where(url: str | None) -> str:
+    """A place for a person: a path for what is on this machine, else the URL."""
+    return local_path(url) or url if url else ""
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> str:
     """Aligned columns; those named in `right` are flush right."""

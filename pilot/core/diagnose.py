@@ -34,12 +34,13 @@ class Surroundings(NamedTuple):
     """What stood around the payload. Two exit codes mean something only where a certain script ran before it.
 
     `oom_kills` counts what the kernel ended for lack of memory, `alrb` that the ALRB set-up ran, `remote_open` that
-    the remote open test did.
+    the remote open test did, `on_stdout` that what it wrote last is from its standard output: it wrote no errors.
     """
 
     oom_kills: int = 0
     alrb: bool = False
     remote_open: bool = False
+    on_stdout: bool = False
 
 
 _PLAIN = Surroundings()
@@ -73,7 +74,7 @@ def diagnose(
     if exit.code == 0:
         return None
     hint = (said[1] if said and said[1] else "") or last_words(stderr_tail)
-    story = _story(exit) + (f"; it said: {hint[:_HINT]}" if hint else "")
+    story = _story(exit) + (f"; {_voice(said, around)}: {hint[:_HINT]}" if hint else "")
     if said is not None:
         return PayloadExecutionFailure(story).failure()
     return _kind(exit, stderr_tail, around)(story).failure()
@@ -106,6 +107,11 @@ def _story(exit: Exit) -> str:
         return f"ended by {signal.Signals(exit.signal).name}"
     except ValueError:
         return f"ended by signal {exit.signal}"
+
+
+def _voice(said: tuple[int, str] | None, around: Surroundings) -> str:
+    """Where its words come from: its own report or standard error, or else its standard output."""
+    return "on stdout it said" if around.on_stdout and not (said and said[1]) else "it said"
 
 
 def last_words(text: str) -> str:

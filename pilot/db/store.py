@@ -239,20 +239,18 @@ class Store(Runs):
     # messages
 
     def put_message(self, update: JobUpdate, in_flight: Iterable[int] = ()) -> int:
-        """Have the server told. A waiting message that is not final is overtaken by this one; a final one never is."""
+        """Have the server told. A waiting message that is not final is overtaken by this one; a final one never is.
+
+        What an overtaken message would have shown of the payload (`stdout`) is not lost if this one shows nothing.
+        """
         with self.transaction():
-            waiting = [
-                row[0]
-                for row in self._db.execute(
-                    "SELECT id FROM messages WHERE key=? AND final=0 AND accepted IS NULL", (update.key,)
+            sql = "SELECT id, json_extract(body, '$.stdout') FROM messages WHERE key=? AND final=0 AND accepted IS NULL"
+            waiting = {id: said for id, said in self._db.execute(sql, (update.key,)) if id not in set(in_flight)}
+            for old, said in waiting.items():
+                update = update if update.stdout or not said else msgspec.structs.replace(update, stdout=said)
+                self._write(
+                    "UPDATE messages SET accepted=0, answer='overtaken', answered=? WHERE id=?", (time.time(), old)
                 )
-            ]
-            busy = set(in_flight)
-            for old in waiting:
-                if old not in busy:
-                    self._write(
-                        "UPDATE messages SET accepted=0, answer='overtaken', answered=? WHERE id=?", (time.time(), old)
-                    )
             cursor = self._write(
                 "INSERT INTO messages (key, state, final, body, created) VALUES (?,?,?,?,?)",
                 (update.key, update.state, update.state.final, _text(self._clean(update)), time.time()),

@@ -29,6 +29,7 @@ from pilot.engine import records
 from pilot.engine.bounds import limits_of
 from pilot.engine.boxes import Box
 from pilot.engine.concealed import PAYLOADS_OWN
+from pilot.engine.lastwords import Words, last_words
 from pilot.engine.means import Means, Run
 from pilot.engine.reserve import was_full
 from pilot.lib.activelog import tail
@@ -42,7 +43,6 @@ from pilot.runtime.environment import Surroundings, payload_environment
 from pilot.runtime.payload_command import payload_command
 from pilot.runtime.remote_inputs import with_turls
 
-_WORDS_BYTES = 16384
 #: How long until a container's daemon is asked again for a container that is not there yet.
 _ASK_AGAIN_S = 0.5
 _OF_BATCH_SYSTEMS = frozenset(
@@ -199,7 +199,7 @@ class Finish:
             metrics={**run.facts.metrics, **self._metrics()},
         )
         run.log.info(f"payload ended with {_words(exit)} after {usage.wall_s:.1f} s, {usage.cpu_s:.1f} s of CPU")
-        words = tail(run.directory / "payload.stderr", _WORDS_BYTES) or tail(run.directory / "payload.stdout", 512)
+        words = last_words(run.directory)
         if (around := steps.verdict(run.definition, notes, self._step_words(notes))) is not None:
             return around, msgspec.structs.replace(facts, exit=_payload_exit(notes))
         if run.definition.hpo and exit.code in (steps.NO_POINTS, steps.ALL_DONE, steps.LOOP_LIMIT):
@@ -219,14 +219,15 @@ class Finish:
     def _step_words(self, notes: list[steps.Noted]) -> str:
         return diagnose.last_words(tail(self._run.directory / f"{notes[-1].name}.stderr", 4096)) if notes else ""
 
-    def _failure(self, exit: Exit, usage: Usage, words: str, said: tuple[int, str] | None) -> Failure | None:
+    def _failure(self, exit: Exit, usage: Usage, words: Words, said: tuple[int, str] | None) -> Failure | None:
         """What is wrong: the container's trouble, the payload's own, and what shows only afterwards."""
         failure: Failure | None = None
         if exit.code != 0 and self._run.box is not None:
-            failure = self._run.box.diagnose(exit, words)
+            failure = self._run.box.diagnose(exit, words.text)
         if failure is None:
             launched = self._run.box is not None and self._run.box.request.launcher is not None
-            failure = diagnose.diagnose(exit, words, said, diagnose.Surroundings(usage.oom_kills, alrb=launched))
+            around = diagnose.Surroundings(usage.oom_kills, alrb=launched, on_stdout=words.on_stdout)
+            failure = diagnose.diagnose(exit, words.text, said, around)
         if failure is None and said is not None:
             failure = PayloadExecutionFailure(f"exit code 0, but it reports error {said[0]}: {said[1]}").failure()
         if failure is not None and was_full(self._means.workdir, self._run.directory):

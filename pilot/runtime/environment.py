@@ -6,7 +6,6 @@ Order, later wins: the few names let through from the pilot's environment, the q
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
@@ -16,7 +15,6 @@ from pilot.core.job import JobDefinition
 
 #: Names (or `PREFIX*`) that describe the machine and its user, and nothing of the pilot.
 PASSED_ON = (
-    "PATH",
     "LANG",
     "LANGUAGE",
     "LC_*",
@@ -27,7 +25,7 @@ PASSED_ON = (
     "X509_CERT_DIR",
     "X509_VOMS_DIR",
 )
-#: The path of a machine whose environment tells none.
+#: The search path of every payload, unless the queue's `environ` or a set-up says otherwise.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -64,10 +62,15 @@ def payload_environment(base: Mapping[str, str], job: JobDefinition, around: Sur
 
 
 def passed_on(base: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """Those variables of the pilot that `names` let through, and a PATH without the pilot's own environment."""
+    """Those variables of the pilot that `names` let through, and the machine's own PATH.
+
+    What is on the pilot's own PATH is there for the pilot: a payload that found another Python or another tool for
+    that would run on one site and not on the next.
+    """
     wanted = tuple(names)
-    kept = {key: value for key, value in base.items() if any(fnmatchcase(key, name) for name in wanted)}
-    return {**kept, "PATH": _outside(base.get("PATH", ""), base.get("VIRTUAL_ENV", ""))}
+    return {"PATH": DEFAULT_PATH} | {
+        key: value for key, value in base.items() if any(fnmatchcase(key, name) for name in wanted)
+    }
 
 
 def job_variables(job: JobDefinition, around: Surroundings) -> dict[str, str]:
@@ -116,11 +119,3 @@ def parse_environ(text: str) -> dict[str, str]:
             raise ValueError(f"environ: {piece!r} is not NAME=value")
         variables[name] = value
     return variables
-
-
-def _outside(path: str, virtual_env: str) -> str:
-    """The search path without the directories of a Python virtual environment."""
-    if not virtual_env:
-        return path or DEFAULT_PATH
-    inner = os.path.join(virtual_env, "")
-    return ":".join(part for part in path.split(":") if not os.path.join(part, "").startswith(inner)) or DEFAULT_PATH

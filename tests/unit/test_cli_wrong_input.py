@@ -69,3 +69,33 @@ def test_what_the_pilot_writes_of_outputs_is_nobodys_log(tmp_path: Path) -> None
     (tmp_path / "OutputFiles.xml").write_text("<outfiles/>\n")
     (tmp_path / "PoolFileCatalog.xml").write_text("<POOLFILECATALOG/>\n")
     assert active_log(tmp_path) == tmp_path / "payload.stderr"
+
+
+def _run_locally(capsys: pytest.CaptureFixture[str], tmp_path: Path, db: Path) -> tuple[int, str]:
+    (tmp_path / "jobs.json").write_text("[]")
+    words = ["--source", "local", tmp_path / "jobs.json", "--workdir", tmp_path / "w", "--cgroups", "false"]
+    return _end(capsys, "run", *words, "--log-level", "error", "--db", db)
+
+
+def test_a_pilotdb_in_no_directory_is_told_before_anything_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = _run_locally(capsys, tmp_path, tmp_path / "nowhere" / "x.db")
+    assert code == 2 and said == f"pilot: --db {tmp_path}/nowhere/x.db: there is no directory {tmp_path}/nowhere\n"
+    assert not (tmp_path / "w" / "pilot.braindump.json").exists()
+
+
+def test_a_file_that_is_no_pilotdb_is_a_wrong_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.db").write_text("no database at all, whatever its name says" * 10)
+    code, said = _run_locally(capsys, tmp_path, tmp_path / "x.db")
+    assert code == 2 and said == f"pilot: --db: the PilotDB {tmp_path}/x.db: file is not a database\n"
+
+
+def test_a_directory_for_the_pilotdb_is_one_for_run_as_for_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dbs").mkdir()
+    assert _run_locally(capsys, tmp_path, tmp_path / "dbs")[0] == 0
+    assert (tmp_path / "dbs" / "pilot.db").is_file()
+    assert json.loads((tmp_path / "w" / "pilot.braindump.json").read_text())["db"] == f"{tmp_path}/dbs/pilot.db"
+    assert _end(capsys, "status", "--db", tmp_path / "dbs")[0] == 0

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pilot.core.errors import FileHandlingFailure, GetAdMismatch, NoLocalSpace
@@ -168,6 +169,18 @@ def test_a_waiting_message_is_overtaken_by_a_newer_one_of_its_job_alone(store: S
         store.put_message(update(State.STARTING, number))
     store.put_message(update(State.RUNNING, 1))
     assert [(m.update.job_id, str(m.update.state)) for m in store.open_messages()] == [(2, "starting"), (1, "running")]
+
+
+def test_what_an_overtaken_message_would_have_shown_is_shown_by_the_next(store: Store) -> None:
+    add(store)
+    shown = msgspec.structs.replace(update(State.RUNNING), stdout="the end of the log")
+    store.put_message(shown)
+    store.put_message(update(State.RUNNING))
+    store.put_message(update(State.FINISHED))
+    (message,) = store.open_messages()
+    assert (message.update.stdout, message.update.state) == ("the end of the log", State.FINISHED)
+    store.put_message(msgspec.structs.replace(update(State.RUNNING), stdout="later words"))
+    assert store.open_messages()[-1].update.stdout == "later words"
 
 
 def test_a_message_on_its_way_is_not_overtaken(store: Store) -> None:

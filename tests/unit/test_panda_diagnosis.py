@@ -38,6 +38,13 @@ CASES = [
 ]
 
 
+def test_a_payload_that_wrote_no_errors_is_quoted_from_its_output_and_that_is_told() -> None:
+    found = diagnose(Exit(4), "42\n", around=Surroundings(on_stdout=True))
+    assert found is not None and found.message.endswith("exit code 4; on stdout it said: 42")
+    found = diagnose(Exit(4), "42\n", (7, "its own report"), Surroundings(on_stdout=True))
+    assert found is not None and found.message.endswith("exit code 4; it said: its own report")
+
+
 @pytest.mark.parametrize(("exit", "stderr", "around", "code"), CASES)
 def test_a_failed_payload_has_the_error_that_explains_it(
     exit: Exit, stderr: str, around: Surroundings, code: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from pilot.core.job import JobDefinition
@@ -36,7 +37,9 @@ def test_only_the_named_variables_of_the_pilot_get_through() -> None:
 
 
 def test_the_search_path_is_without_the_pilots_own_environment() -> None:
-    assert payload_environment(PILOTS, JOB, AROUND)["PATH"] == "/usr/bin:/bin"
+    assert payload_environment(PILOTS, JOB, AROUND)["PATH"] == DEFAULT_PATH
+    around = msgspec.structs.replace(AROUND, environ={"PATH": "/cvmfs/bin:/bin"})
+    assert payload_environment(PILOTS, JOB, around)["PATH"] == "/cvmfs/bin:/bin", "a queue knows better"
     assert payload_environment({}, JOB, AROUND)["PATH"] == DEFAULT_PATH
 
 

@@ -21,7 +21,8 @@ class LocalSource:
     """Gives the jobs of some JSON files, in order and once each; what is told of them goes to a file, if one is named.
 
     A file holds one description, a list of them, or one on each line. A description without a PandaID gets a number
-    of its own that is the same each time. All files are read at once, so that a bad one is told before any job runs.
+    of its own that is the same each time, one without an attempt is the first. All files are read at once, so that a
+    bad one is told before any job runs.
     """
 
     events = None
@@ -67,12 +68,18 @@ def _numbered(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     taken: set[str] = set()
     for job in jobs:
         number = job.get("PandaID")
-        if number is not None and (key := f"{number}.{job.get('attemptNr') or 0}") in taken:
+        if number is not None and (key := f"{number}.{_attempt(job)}") in taken:
             raise ConversionFailure(f"PandaID {number} is given to two jobs: every job needs a number of its own")
         elif number is not None:
             taken.add(key)
     numbers = {key.partition(".")[0] for key in taken}
-    return [job if job.get("PandaID") is not None else {**job, "PandaID": _own_number(job, numbers)} for job in jobs]
+    own = [{} if job.get("PandaID") is not None else {"PandaID": _own_number(job, numbers)} for job in jobs]
+    return [{**job, **number, "attemptNr": _attempt(job)} for job, number in zip(jobs, own, strict=True)]
+
+
+def _attempt(job: dict[str, Any]) -> Any:
+    """The number of the attempt; a description without one is a first attempt."""
+    return 1 if job.get("attemptNr") is None else job["attemptNr"]
 
 
 def _own_number(job: dict[str, Any], taken: set[str]) -> int:
