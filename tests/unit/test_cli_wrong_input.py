@@ -74,7 +74,7 @@ def test_what_the_pilot_writes_of_outputs_is_nobodys_log(tmp_path: Path) -> None
 def _run_locally(capsys: pytest.CaptureFixture[str], tmp_path: Path, db: Path) -> tuple[int, str]:
     (tmp_path / "jobs.json").write_text("[]")
     words = ["--source", "local", tmp_path / "jobs.json", "--workdir", tmp_path / "w", "--cgroups", "false"]
-    return _end(capsys, "run", *words, "--log-level", "error", "--db", db)
+    return _end(capsys, "run", *words, "--db", db)
 
 
 def test_a_pilotdb_in_no_directory_is_told_before_anything_is_done(
