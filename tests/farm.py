@@ -1,4 +1,4 @@
-"""One queue with one storage on this machine, and pilots that run jobs from files there, one after the other."""
+"""One queue with storages on this machine, and pilots that run jobs from files there, one after the other."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ DATA = b"events\n" * 1000
 
 
 class Farm:
-    """A queue with one storage, a folder of this machine, and a pilot that takes a job from a file."""
+    """A queue with storages, folders of this machine, `DISK` and `more`, and a pilot that takes a job from a file."""
 
-    def __init__(self, folder: Path, **queue: Any) -> None:
+    def __init__(self, folder: Path, *more: str, **queue: Any) -> None:
         self.folder = folder
         self.work = folder / "w"
         self.work.mkdir()
@@ -33,13 +33,20 @@ class Farm:
             **queue,
         }
         (self.work / "queuedata.json").write_text(json.dumps({"Q": record}))
-        protocols = [{"id": 1, "endpoint": f"file://{folder}", "path": "/disk"}]
-        disk = {"name": "DISK", "site": "HERE", "arprotocols": {"read_lan": protocols, "write_lan": protocols}}
-        (self.work / "cric_ddmendpoints.json").write_text(json.dumps({"DISK": disk}))
+        storages = {}
+        for name in ("DISK", *more):
+            protocols = [{"id": 1, "endpoint": f"file://{folder}", "path": f"/{name.lower()}"}]
+            arprotocols = {"read_lan": protocols, "write_lan": protocols}
+            storages[name] = {"name": name, "site": "HERE", "arprotocols": arprotocols}
+        (self.work / "cric_ddmendpoints.json").write_text(json.dumps(storages))
 
-    def store(self, lfn: str, data: bytes = DATA) -> Path:
+    def place(self, lfn: str, storage: str = "DISK") -> Path:
+        """Where a storage has a file."""
+        return self.folder / storage.lower() / deterministic_path("s", lfn)
+
+    def store(self, lfn: str, data: bytes = DATA, storage: str = "DISK") -> Path:
         """Put a file where the storage has it."""
-        path = self.folder / "disk" / deterministic_path("s", lfn)
+        path = self.place(lfn, storage)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         return path
@@ -102,6 +109,15 @@ class Farm:
             ).fetchall()
         db.close()
         return {lfn: (state, target) for lfn, state, target, _ in rows}
+
+    def outputs(self) -> dict[str, tuple[str, str]]:
+        """What the PilotDB knows of the last job's outputs: state and place."""
+        with sqlite3.connect(self.work / "pilot.db") as db:
+            rows = db.execute(
+                "SELECT lfn, state, target FROM files WHERE direction = 'out' AND key = ?", (f"{self.number}.1",)
+            ).fetchall()
+        db.close()
+        return {lfn: (state, target) for lfn, state, target in rows}
 
     @property
     def adler32(self) -> str:

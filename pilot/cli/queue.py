@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
 import msgspec
 
 from pilot.cli.info import Info
+from pilot.core.errors import QueuedataNotOk
 from pilot.core.job import JobDefinition
 from pilot.core.queue import QueueData
 from pilot.core.settings import Settings
 from pilot.core.storage import Access, StagingSite, Storage
+
+if TYPE_CHECKING:
+    from pilot.staging.sitemap import SiteMap
 
 Where = tuple[str, str]
 Queues = Callable[[JobDefinition], QueueData]
@@ -32,6 +37,8 @@ class Known(NamedTuple):
     time_floor_s: int = 0
 
 
+#: The words of a queue's catch-all about staging sites.
+_STAGING, _BYPASS = "staging_site", "bypass_staging"
 _CVMFS = "atlas.cern.ch/repo/sw/local/etc"
 
 
@@ -44,7 +51,7 @@ def queue_of(settings: Settings, workdir: Path, environ: Mapping[str, str], info
     places = _places(settings, workdir, environ, info)
     if not places["main"]:
         own = _own_queue(settings.queue, info.overlay)
-        site = _completed(StagingSite(settings.queue, settings.queue), settings, workdir)
+        site = _completed(StagingSite(settings.queue, settings.queue), settings, workdir, own)
         return Known(lambda job: own, lambda job: site)
     from pilot.info.places import Place
     from pilot.info.service import InfoService, InfoSettings, check_usable
@@ -68,7 +75,32 @@ def queue_of(settings: Settings, workdir: Path, environ: Mapping[str, str], info
     service.load()
     label = check_usable(service.queue())
     floor_s = service.queue().time_floor_s
-    return Known(service.queue, lambda job: _completed(service.site(job), settings, workdir), label, floor_s)
+
+    def site_for(job: JobDefinition) -> StagingSite:
+        queue = service.queue(job)
+        return _completed(service.site(job, _staging_sites(settings, queue)), settings, workdir, queue)
+
+    _staging_sites(settings, service.queue())
+    return Known(service.queue, site_for, label, floor_s)
+
+
+def _staging_map(settings: Settings, queue: QueueData) -> SiteMap:
+    """Which staging sites serve which sites, as the command line has it, or else the queue's catch-all."""
+    from pilot.staging.sitemap import parse_map
+
+    text = settings.staging_site or queue.flags.get(_STAGING, "")
+    try:
+        return parse_map(text)
+    except ValueError as error:
+        if settings.staging_site:
+            raise click.UsageError(f"--staging-site: {error}") from error
+        raise QueuedataNotOk(f"{_STAGING} in the catch-all of queue {queue.name}: {error}") from error
+
+
+def _staging_sites(settings: Settings, queue: QueueData) -> tuple[str, ...]:
+    from pilot.staging.sitemap import staging_sites
+
+    return staging_sites(_staging_map(settings, queue), queue.site)
 
 
 def _own_queue(name: str, overlay: Mapping[str, Any]) -> QueueData:
@@ -119,7 +151,7 @@ def _present(folder: Path, kind: str, *names: str) -> list[Where]:
     return [(kind, str(folder / name)) for name in names if (folder / name).is_file()]
 
 
-def _completed(site: StagingSite, settings: Settings, workdir: Path) -> StagingSite:
+def _completed(site: StagingSite, settings: Settings, workdir: Path, queue: QueueData) -> StagingSite:
     """With the directories that the command line names, and a storage of the pilot's own where there is no other."""
     local = Storage("LOCAL", accesses=(Access(f"file://{workdir}/storage/"),))
     writes = bool(site.storages_for("write_lan", "w", "pw"))
@@ -131,6 +163,8 @@ def _completed(site: StagingSite, settings: Settings, workdir: Path) -> StagingS
         copytools=site.copytools or {"pr": (settings.stage_in_mode, "auto")},
         input_dir=_place(settings.input_dir),
         output_dir=_place(settings.output_dir),
+        staging_map=_staging_map(settings, queue),
+        bypass_staging=settings.bypass_staging or queue.has(_BYPASS),
     )
 
 

@@ -98,9 +98,11 @@ def _run(
     from pilot.cli.store import open_store
     from pilot.core.errors import NoLocalSpace
     from pilot.core.staging import StagingSettings
+    from pilot.db.outputs import output_owners
     from pilot.engine.agent import Agent
     from pilot.engine.bounds import parse_limits
     from pilot.engine.boxes import Boxes
+    from pilot.engine.claims import Claims
     from pilot.engine.means import Means, Place
     from pilot.engine.monitor import Monitor
     from pilot.lib.cgroup_ground import Ground
@@ -146,6 +148,7 @@ def _run(
         transferer=transferer,
         catalogue=finding_inputs.catalogue(settings, transferer.toolbox, here.node.host, os.environ),
         speeds=finding_inputs.speeds(settings),
+        claims=Claims(output_owners(store.path)),
         remote_options=finding_inputs.remote_options(settings.experiment),
         queue_for=with_setup(queue.queue_for, settings.payload_setup, os.environ),
         site_for=learning(ring, harvester.sites(settings, queue.site_for)),

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from pilot.cli.routing import route_of, routed
 from pilot.cli.staging import make_transferer, tool_settings
 from pilot.core.errors import PilotError
 from pilot.core.staging import StagingSettings
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pilot.core.transfer import Attempt, Outcome
     from pilot.lib.cancel import Cancel
     from pilot.staging.request import Request
+    from pilot.staging.sitemap import Route
     from pilot.staging.tidy import Deed
 
 _KINDS = ("adler32", "md5", "sha256", "crc32c", "sha1", "sha512", "crc32")
@@ -51,6 +53,7 @@ _KINDS = ("adler32", "md5", "sha256", "crc32c", "sha1", "sha512", "crc32")
 @click.option("--stall", type=click.FloatRange(0, min_open=True), default=120.0, help="seconds without a byte [120]")
 @click.option("--host-limit", type=click.IntRange(1), default=8, help="transfers at once with one host [8]")
 @click.option("--copytool", default="", help="only these tools, in order, separated by blanks")
+@routed
 @click.option("--explain", is_flag=True, help="print the plan and move nothing")
 @click.option("--dry-run", is_flag=True, help="the same as --explain")
 @click.option("--report", type=click.Path(allow_dash=True), help="write a JSON line for each file there")
@@ -67,7 +70,7 @@ def command(file: str | None, named: str | None, **options: Any) -> int:
     (transfer), `sources`, `targets`, `size` and `checksum`. Exit code 0: all is done, 1: nothing, 2: some, or a list
     that cannot be read.
     """
-    request = _read(named or file, options["symlink"], options["copytool"])
+    request = _read(named or file, options["symlink"], options["copytool"], route_of(options))
     if options["explain"] or options["dry_run"]:
         return _explain(request, options["as_json"])
     from pilot.lib.cancel import Cancel
@@ -78,7 +81,7 @@ def command(file: str | None, named: str | None, **options: Any) -> int:
     return 128 + number[0] if number else code
 
 
-def _read(path: str | None, symlink: bool, copytool: str) -> Request:
+def _read(path: str | None, symlink: bool, copytool: str, route: Route) -> Request:
     import msgspec
 
     from pilot.staging.request import BadRequest, read_request
@@ -86,7 +89,7 @@ def _read(path: str | None, symlink: bool, copytool: str) -> Request:
     stdin = path is None or path == "-"
     try:
         text = sys.stdin.buffer.read() if stdin else _content(path or "")
-        request = read_request(text, os.environ, os.getcwd(), symlink)
+        request = read_request(text, os.environ, os.getcwd(), symlink, route)
     except OSError as error:
         raise click.UsageError(f"{path}: {error.strerror}") from error
     except (BadRequest, PilotError) as error:

@@ -60,6 +60,14 @@ class Settings:
         " forget them)",
         env="PILOT_SOURCE_SPEEDS",
     )
+    staging_site: str = setting(
+        "",
+        "which staging sites serve which site: site=staging,other=staging,*=staging (default: as the queue says)",
+        env="PILOT_STAGING_SITE",
+    )
+    bypass_staging: bool = setting(
+        False, "inputs come through the staging site only if they cannot be had elsewhere", env="PILOT_BYPASS_STAGING"
+    )
     limits: str = setting("", "limits of every payload: memory_mb=2000,processes=100,...", env="PILOT_LIMITS")
     cgroups: bool = setting(True, "give each payload a cgroup of its own where that is allowed", env="PILOT_CGROUPS")
     container: str = setting(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -14,14 +14,14 @@ _LOG = "pl"
 
 
 class Claims:
-    """The places that jobs of this pilot have sent outputs to. Any thread.
+    """The places that jobs have sent outputs to, those of earlier pilots among them (`owners`). Any thread.
 
     On this machine a second job's file of the same name goes beside the first, into a directory named by the job; on
     a remote storage it is refused. Logs are not worth failing a job for.
     """
 
-    def __init__(self) -> None:
-        self._owners: dict[str, int] = {}
+    def __init__(self, owners: Mapping[str, int] | None = None) -> None:
+        self._owners: dict[str, int] = dict(owners or {})
         self._guard = threading.Lock()
 
     def claim(self, job_id: int, transfers: Sequence[Transfer]) -> tuple[list[Transfer], Failure | None]:

@@ -95,4 +95,5 @@ def staging_site(queue: QueueData, storages: tuple[Storage, ...]) -> StagingSite
         allow_alternative=queue.allow_alternative,
         max_input_mb=queue.max_input_mb,
         use_pcache=queue.use_pcache,
+        kind=queue.kind,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,11 @@ class InfoService:
         platform = {"cmtconfig": job.platform} if job and job.platform else {}
         return read_queue(merge(self._record, platform, overlay, self.settings.overlay), self.settings.queue)
 
-    def site(self, job: JobDefinition | None = None) -> StagingSite:
-        """What staging needs of queue and storages for a job; other storages are not even read."""
+    def site(self, job: JobDefinition | None = None, more: Iterable[str] = ()) -> StagingSite:
+        """What staging needs of queue and storages for a job; other storages, but for `more`, are not even read."""
         queue = self.queue(job)
         of_job = {f.rse for f in job.inputs} | {f.rse for f in job.all_outputs} if job else set()
-        names = wanted(queue, of_job - {""})
+        names = wanted(queue, (of_job | set(more)) - {""})
         overlay = job.storage_overlay if job else {}
         return staging_site(queue, read_storages(self._storages, names, overlay))
 

@@ -12,7 +12,7 @@ import msgspec
 from pilot.core.transfer import Direction, Endpoint, Transfer
 from pilot.lib.checksum import parse_checksum
 from pilot.lib.files import local_path
-from pilot.staging.sitemap import OutputClass, output_places
+from pilot.staging.sitemap import OutputClass, Route, in_order, input_places, output_places
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z]\w+)\}|([A-Za-z]\w+))")
 #: `# src 1 SITE` above a source, `# dst 1 SITE` above a destination.
@@ -51,7 +51,9 @@ class TransferEntry(msgspec.Struct, frozen=True, tag="transfer", tag_field="type
 
     `sources` and `targets` are ours: every target gets the file. `checksum` is in any form that catalogues hold.
     Instead of `targets`, an output may tell its `output_class` (`pure`, `intermediate`), whether it is to be kept
-    (`transfer`), and its places at the `staging` and the `output` site.
+    (`transfer`), and its places at the `staging` and the `output` site. An input may tell its place at the `staging`
+    site: it comes from there first, or with `bypass` only if its sources do not give it. Of several staging places,
+    labelled with their sites, the map of the compute site decides.
     """
 
     lfn: str = ""
@@ -71,8 +73,9 @@ class TransferEntry(msgspec.Struct, frozen=True, tag="transfer", tag_field="type
     copytool: str = ""
     output_class: OutputClass | None = None
     transfer: bool = True
-    staging: Place | str | None = None
+    staging: Place | str | tuple[Place | str, ...] | None = None
     output: Place | str | None = None
+    bypass: bool | None = None
 
 
 class MkdirEntry(msgspec.Struct, frozen=True, tag="mkdir", tag_field="type"):
@@ -102,18 +105,20 @@ class Request(msgspec.Struct, frozen=True):
 _DECODER = msgspec.json.Decoder(tuple[TransferEntry | MkdirEntry | RemoveEntry, ...], strict=False)
 
 
-def read_request(text: bytes, environment: Mapping[str, str], directory: str, link: bool = False) -> Request:
+def read_request(
+    text: bytes, environment: Mapping[str, str], directory: str, link: bool = False, route: Route | None = None
+) -> Request:
     """Understand a list. Raises `BadRequest`, and `PilotError` for a checksum that cannot be one.
 
     Variables in local paths are replaced from `environment`, relative paths begin at `directory`. With `link`, files
-    whose source and target carry the same site label are linked instead of copied.
+    whose source and target carry the same site label are linked instead of copied. `route` is about staging sites.
     """
     entries = _old_form(text.decode("utf-8", "surrogateescape")) if text[:5] == b"# src" else _json(text)
     directories: list[Target] = []
     removals: list[Target] = []
     transfers: list[Transfer] = []
     summed: set[str] = set()
-    reader = _Reader(environment, directory, link)
+    reader = _Reader(environment, directory, link, route or Route())
     for number, entry in enumerate(entries):
         if isinstance(entry, TransferEntry):
             transfer = reader.transfer(entry, number)
@@ -140,15 +145,17 @@ def _json(text: bytes) -> tuple[Any, ...]:
 class _Reader:
     """Turns entries into transfers with absolute paths."""
 
-    def __init__(self, environment: Mapping[str, str], directory: str, link: bool) -> None:
+    def __init__(self, environment: Mapping[str, str], directory: str, link: bool, route: Route) -> None:
         self._environment = environment
         self._directory = directory
         self._link = link
+        self._route = route
 
     def transfer(self, entry: TransferEntry, number: int) -> Transfer:
         sources = [self.place(p) for p in (*entry.src_urls, *entry.sources)]
         best = max(entry.dest_urls, key=lambda p: _priority(p), default=None)
-        targets = [self.place(p) for p in ((best,) if best else entry.targets)] or self.classed(entry, number)
+        label = sources[0][0].site if sources else ""
+        targets = [self.place(p) for p in ((best,) if best else entry.targets)] or self.classed(entry, number, label)
         if not sources or not targets:
             raise BadRequest(f"transfer {number + 1} ({entry.lfn or 'no lfn'}) has no source or no destination")
         manner = targets[0][1]
@@ -158,7 +165,7 @@ class _Reader:
         checksums = (entry.checksum,) if isinstance(entry.checksum, str) else entry.checksum
         return Transfer(
             lfn=entry.lfn or targets[0][0].url.rpartition("/")[2],
-            sources=tuple(place for place, _ in sources),
+            sources=self.through(entry, [place for place, _ in sources], targets[0][0].site),
             targets=tuple(place for place, _ in targets),
             direction=Direction.OTHER,
             scope=entry.scope,
@@ -171,14 +178,30 @@ class _Reader:
             copytool=copytool,
         )
 
-    def classed(self, entry: TransferEntry, number: int) -> list[tuple[Endpoint, str]]:
+    def through(self, entry: TransferEntry, own: list[Endpoint], label: str) -> tuple[Endpoint, ...]:
+        """The sources of a file; those of an input with a staging place in their order."""
+        if entry.staging is None or entry.output_class is not None:
+            return tuple(own)
+        own.sort(key=lambda place: -place.priority)
+        bypass = self._route.bypass if entry.bypass is None else entry.bypass
+        return in_order(input_places(tuple(self.staging(entry, label)), tuple(own), bypass))
+
+    def staging(self, entry: TransferEntry, label: str) -> list[Endpoint]:
+        """The staging places of a file that the map allows."""
+        given = entry.staging if isinstance(entry.staging, tuple) else (entry.staging,)
+        return self._route.choose([self.place(place)[0] for place in given if place is not None], label)
+
+    def classed(self, entry: TransferEntry, number: int, label: str) -> list[tuple[Endpoint, str]]:
         """The targets that an output's class asks for."""
         if entry.output_class is None:
             return []
         if entry.staging is None or entry.output is None:
             raise BadRequest(f"transfer {number + 1} ({entry.lfn}): an output_class needs both staging and output")
-        staging, output = self.place(entry.staging)[0], self.place(entry.output)[0]
-        return [(place, "") for place in output_places(entry.output_class, entry.transfer, staging, output)]
+        staging, output = self.staging(entry, label), self.place(entry.output)[0]
+        if not staging:
+            site = self._route.site or label or "a site without name"
+            raise BadRequest(f"transfer {number + 1} ({entry.lfn}) has no place at a staging site of {site}")
+        return [(place, "") for place in output_places(entry.output_class, entry.transfer, staging[0], output)]
 
     def place(self, place: Place | str) -> tuple[Endpoint, str]:
         """The end as it is used, and the manner that its scheme asks for."""

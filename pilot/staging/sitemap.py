@@ -4,11 +4,36 @@ class asks for. Pure."""
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Sequence
 from enum import StrEnum
+
+import msgspec
 
 from pilot.core.transfer import Endpoint
 
 SiteMap = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """What is said of staging sites for a whole list of files.
+
+    `site` is the compute site (empty: what each file's own ends are labelled with); with `bypass` inputs come from
+    their own places while these give them.
+    """
+
+    site_map: SiteMap = ()
+    site: str = ""
+    bypass: bool = False
+
+    def choose(self, places: Sequence[Endpoint], label: str) -> list[Endpoint]:
+        """Those of the staging places, labelled with their sites, that the map has for the compute site, in order.
+
+        Without a map it is all of them.
+        """
+        if not self.site_map:
+            return list(places)
+        wanted = staging_sites(self.site_map, self.site or label)
+        return [place for name in wanted for place in places if place.site == name]
 
 
 class OutputClass(StrEnum):
@@ -67,3 +92,11 @@ def output_places(kind: OutputClass, transfer: bool, staging: Endpoint, final: E
 def input_places(staging: tuple[Endpoint, ...], direct: tuple[Endpoint, ...], bypass: bool) -> tuple[Endpoint, ...]:
     """Where an input may come from in order: with `bypass` its own places first, else the staging site first."""
     return (*direct, *staging) if bypass else (*staging, *direct)
+
+
+def in_order(places: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    """The same places with priorities that keep this order; one that comes twice is taken once."""
+    once = {place.url: place for place in reversed(places)}
+    kept = list(dict.fromkeys(place.url for place in places))
+    last = len(kept)
+    return tuple(msgspec.structs.replace(once[url], priority=last - n) for n, url in enumerate(kept))

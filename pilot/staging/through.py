@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from pilot.core.job import InputFile, OutputFile
 from pilot.core.storage import StagingSite, Storage
 from pilot.core.transfer import Endpoint
 from pilot.lib.files import local_path
 from pilot.staging.paths import deterministic_path, url_under
-from pilot.staging.sitemap import OutputClass, input_places, output_places, staging_sites
+from pilot.staging.sitemap import OutputClass, in_order, input_places, output_places, staging_sites
 
 
 def endpoints(storage: Storage, scope: str, name: str, *activities: str) -> tuple[Endpoint, ...]:
@@ -38,11 +36,12 @@ def staging_storages(site: StagingSite) -> list[Storage]:
 def input_route(item: InputFile, name: str, direct: Sequence[Endpoint], site: StagingSite) -> tuple[Endpoint, ...]:
     """Where an input may come from in order: its staging site first, unless it passes that by, and its own places.
 
-    What lies on this machine already needs no staging site.
+    What the job or the command line says to lie on this machine needs no staging site.
     """
     own = tuple(direct)
     storages = staging_storages(site) if site.staging_map else []
-    if not storages or (own and local_path(own[0].url) is not None):
+    named = item.path or site.input_dir
+    if not storages or (named and local_path(named) is not None):
         return own
     staging = tuple(p for s in storages for p in endpoints(s, item.scope, name, "read_lan", "read_wan"))
     return in_order(input_places(staging, own, item.bypass or site.bypass_staging))
@@ -60,11 +59,3 @@ def output_route(item: OutputFile, final: Endpoint, site: StagingSite) -> tuple[
             kind = OutputClass(item.output_class)
             return tuple(reversed(output_places(kind, item.transfer, places[0], final)))
     return (final,)
-
-
-def in_order(places: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
-    """The same places with priorities that keep this order; one that comes twice is taken once."""
-    once = {place.url: place for place in reversed(places)}
-    kept = list(dict.fromkeys(place.url for place in places))
-    last = len(kept)
-    return tuple(msgspec.structs.replace(once[url], priority=last - n) for n, url in enumerate(kept))
