@@ -29,11 +29,11 @@ def short_path(path: str) -> str:
 def connect(endpoint: str) -> Any:
     """A connection to the pilot: by ZeroMQ, else by lines over the socket beside it."""
     scheme, _, path = endpoint.partition("://")
-    if scheme != "ipc":
-        return ZmqWire(endpoint)
     try:
-        return ZmqWire("ipc://" + short_path(path))
-    except ImportError:
+        return ZmqWire("ipc://" + short_path(path) if scheme == "ipc" else endpoint)
+    except ImportError as error:
+        if scheme != "ipc":
+            raise PilotGone("the channel of event ranges at " + endpoint + " needs pyzmq") from error
         return LineWire(os.path.splitext(path)[0] + ".sock")
 
 

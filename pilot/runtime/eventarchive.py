@@ -34,11 +34,14 @@ class _Summed:
 class ArchiveWriter:
     """One archive under `path`, not compressed. What is under that name is not whole before `close`.
 
+    With `root` nothing is taken that lies outside of that directory, whatever way leads to it.
+
     Not for several threads at once. Errors: `OSError` of the archive's own file; then `abort` is all that is left.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, root: Path | None = None) -> None:
         self.path = path
+        self._root = os.path.realpath(root) + os.sep if root is not None else ""
         self._names: set[str] = set()
         self._file = open(path, "wb", buffering=_STEP)  # noqa: SIM115 - lives as long as the archive
         self._summed = _Summed(self._file)
@@ -59,18 +62,26 @@ class ArchiveWriter:
         bad: dict[int, str] = {}
         for n, id, path in outputs:
             try:
-                source = open(path, "rb")  # noqa: SIM115 - closed below, apart from the archive's own errors
-            except OSError as error:
-                bad[n] = f"its output {path} cannot be read: {error.strerror}"
+                source = self._opened(path)
+            except (OSError, ValueError) as error:
+                name = path if path.isprintable() else repr(path)
+                bad[n] = f"its output {name:.500} cannot be read: {getattr(error, 'strerror', None) or error}"
                 continue
             with source:
-                info = self._tar.gettarinfo(arcname=self._name(path, id), fileobj=source)
-                if not info.isreg():
-                    bad[n] = f"its output {path} is not a file"
+                info = self._tar.gettarinfo(arcname=os.path.basename(path), fileobj=source)
+                if not info.isreg() or not info.size:
+                    bad[n] = f"its output {path} is {'empty' if info.isreg() else 'not a file'}"
                     continue
+                info.name = self._name(path, id)
                 self._tar.addfile(info, source)
             good.append(n)
         return good, bad
+
+    def _opened(self, path: str) -> BinaryIO:
+        """The output, open. A pipe, which nobody may write to, is not waited for."""
+        if not (os.path.realpath(path) + os.sep).startswith(self._root):
+            raise ValueError("it lies outside of the job's directory")
+        return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
 
     def close(self) -> tuple[int, str]:
         """Finish the file and bring it to the disk: its size in bytes and its adler32."""

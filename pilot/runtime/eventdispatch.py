@@ -48,6 +48,15 @@ class Dispatch:
         return len(self._workers)
 
     @property
+    def hands(self) -> int:
+        """How many ranges they can have under way: one that works on several at once has a hand for each of them, and
+        for each that it asks for."""
+        return sum(
+            max(1, self._ledger.holds(number) + worker.asked) if worker.parallel else 1
+            for number, worker in self._workers.items()
+        )
+
+    @property
     def waiting(self) -> int:
         """How many of them wait for a range."""
         return len(self._waiting)
@@ -63,7 +72,7 @@ class Dispatch:
     def asks(self, peer: Peer, count: int) -> None:
         """It can take ranges."""
         worker = self._workers[peer.number]
-        worker.asked = count
+        worker.asked = worker.asked + count if peer.classic else count
         self._waiting[peer.number] = worker
         self._changed()
 
@@ -118,14 +127,17 @@ class Dispatch:
     def serve(self, asking: bool) -> None:
         """Answer those that wait, as far as that is possible. `asking`: the server has been asked for more."""
         for number, worker in list(self._waiting.items()):
-            ranges = [] if self.draining else self._take(worker)
-            if ranges:
-                worker.peer.give(ranges)
-            elif self.draining or self._nothing_will_come(number, worker, asking):
-                worker.peer.no_more()
-            else:
-                continue
-            del self._waiting[number]
+            while worker.asked:
+                ranges = [] if self.draining else self._take(worker)
+                if ranges:
+                    worker.peer.give(ranges)
+                elif self.draining or self._nothing_will_come(number, worker, asking):
+                    worker.peer.no_more()
+                else:
+                    break
+                worker.asked = worker.asked - 1 if worker.peer.classic else 0
+            if not worker.asked:
+                self._waiting.pop(number, None)
 
     def _take(self, worker: Worker) -> list[EventRange]:
         """Ranges for this worker: where few are left, each worker gets its share only."""

@@ -20,9 +20,9 @@ from pilot.runtime.eventdispatch import Dispatch
 from pilot.runtime.eventintake import PIECE, Bulk, take_up
 from pilot.runtime.eventoutput import Outputs
 from pilot.runtime.eventpeer import Peer
-from pilot.runtime.eventplan import Hands, Plan, Summary
+from pilot.runtime.eventplan import Hands, Plan, Summary, summary_of
 from pilot.runtime.eventtelling import Telling
-from pilot.runtime.eventwire import Done, Failed
+from pilot.runtime.eventwire import Done, Failed, possible
 from pilot.runtime.ledger import Ledger
 
 _LONGEST_WAIT_S = 60.0
@@ -52,6 +52,7 @@ class EventJob:
         self._telling = Telling(ledger, plan.tell_s, plan.cores)
         self._telling.archives = {a.number: a for a in archives}
         self._pace = Pace(answer_s=plan.answer_s)
+        self._began = clock()
         self._asked_at: float | None = None
         self._ask_failures = 0
         self._ask_after = self._saved_at = -math.inf
@@ -80,6 +81,7 @@ class EventJob:
 
     def done(self, peer: Peer, said: Done) -> None:
         """It has worked a range through."""
+        said = possible(said, self._clock() - self._began + _LONGEST_WAIT_S)
         path = self._hands.outside(said.path) if said.path else ""
         if self._dispatch.done(peer, msgspec.structs.replace(said, path=path)) and said.wall_s is not None:
             self._pace = self._pace.worked(said.wall_s)
@@ -206,17 +208,7 @@ class EventJob:
 
     def summary(self) -> Summary:
         """What has become of the ranges so far."""
-        ledger, count = self.ledger, self.ledger.count
-        return Summary(
-            granted=len(ledger),
-            finished=ledger.finished,
-            failed=count(RangeState.FAILED, RangeState.TOLD_FAILED),
-            returned=count(RangeState.RETURNED, RangeState.REFUSED),
-            events=ledger.events_done,
-            cpu_s=ledger.cpu_s,
-            wall_s=ledger.wall_s,
-            workers=self._dispatch.most_workers,
-        )
+        return summary_of(self.ledger, self._dispatch.most_workers)
 
     # the next orders
 
@@ -265,7 +257,7 @@ class EventJob:
         ):
             return
         left = None if self._last_start is None else self._last_start - now
-        workers = dispatch.workers if dispatch.most_workers else self._plan.workers
+        workers = dispatch.hands if dispatch.most_workers else self._plan.workers
         if not workers:
             return  # all have left, perhaps for good: the stock is enough for the first that comes back
         count = wanted(workers, ledger.ready, ledger.held, self._pace, left, self._plan.demand)

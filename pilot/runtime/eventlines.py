@@ -68,12 +68,23 @@ class ClassicPeer(Peer):
 
     classic = True
     ending = b"\n"
+    answered = False
 
     def give(self, ranges: list[EventRange]) -> None:
-        self._send(eventtext.answer(ranges).encode() + self.ending)
+        self._answer(eventtext.answer(ranges))
 
     def no_more(self) -> None:
-        self._send(eventtext.NO_MORE.encode() + self.ending)
+        self._answer(eventtext.NO_MORE)
+
+    def _answer(self, text: str) -> None:
+        self.answered = True
+        self._send(text.encode() + self.ending)
+
+    def ends_lines(self) -> None:
+        """It ends its texts with newlines after all: its first one came in two pieces."""
+        self.ending = b"\n"
+        if self.answered:
+            self._send(self.ending)
 
     def welcome(self) -> None:
         """The old protocol has no such word."""
@@ -81,7 +92,7 @@ class ClassicPeer(Peer):
     def farewell(self) -> None:
         """Nor this one."""
 
-    def refuse(self, id: str, why: str) -> None:
+    def _say_refused(self, id: str, why: str) -> None:
         """Nor this one."""
 
 
@@ -156,9 +167,15 @@ class Connection:
         """A worker that ends its texts with newlines may send them in any pieces; another sends each in one piece."""
         peer = self._peer
         if not isinstance(peer, ClassicPeer):
+            data, self._rest = self._rest + data, b""
+            if eventtext.is_begun(data):
+                self._rest = data  # nobody can tell yet whether it ends its texts with newlines
+                return
             peer = ClassicPeer(self._number, self._desk, self._send, self._pid)
             peer.ending = b"\n" if b"\n" in data else b""
             self._join(peer, "")
+        elif not peer.ending and data.startswith(b"\n"):
+            peer.ends_lines()
         if peer.ending:
             *lines, self._rest = (self._rest + data).split(b"\n")
             texts = [line.decode("utf-8", "replace") for line in lines]

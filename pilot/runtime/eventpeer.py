@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from typing import Protocol
@@ -12,6 +13,9 @@ from pilot.core.ranges import EventRange
 from pilot.lib.hold import Hold
 from pilot.lib.loop import Loop
 from pilot.runtime.eventwire import Ask, Bye, Done, Failed, Hello, Message, Waiting, ranges_line, word_line
+
+_log = logging.getLogger("pilot.events")
+_COMPLAINTS = 10
 
 
 class Desk(Protocol):
@@ -56,6 +60,7 @@ class Peer:
         self.gone = False
         self._send = send
         self._hold: Hold | None = None
+        self._complaints = 0
 
     def hear(self, message: Message) -> None:
         """Pass a message of the worker on to its job."""
@@ -93,7 +98,14 @@ class Peer:
         self._send(word_line("farewell"))
 
     def refuse(self, id: str, why: str) -> None:
-        """What the worker said of this range (empty: its message) cannot be taken."""
+        """What the worker said of this range (empty: its message) cannot be taken: it is told so, the log too."""
+        self._complaints += 1
+        if self._complaints <= _COMPLAINTS:
+            more = "; no more of this will be said" if self._complaints == _COMPLAINTS else ""
+            _log.warning("%s: not taken%s: %s%s", self.name, id and f" for range {id}", why, more)
+        self._say_refused(id, why)
+
+    def _say_refused(self, id: str, why: str) -> None:
         self._send(word_line("refused", id=id, why=why))
 
     def misunderstood(self, error: MessageHandlingFailure) -> None:

@@ -8,9 +8,10 @@ from typing import Protocol
 import msgspec
 
 from pilot.core.ranges import Chunk, EventRange
-from pilot.core.rangestate import StoredArchive
+from pilot.core.rangestate import RangeState, StoredArchive
 from pilot.runtime.demand import DEFAULT, Limits
 from pilot.runtime.eventoutput import OutputHands, OutputLimits
+from pilot.runtime.ledger import Ledger
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -64,3 +65,17 @@ class Summary(msgspec.Struct, frozen=True):
     cpu_s: float
     wall_s: float
     workers: int
+
+
+def summary_of(ledger: Ledger, workers: int) -> Summary:
+    """What has become of a job's ranges so far; `workers` were at work at most at once."""
+    return Summary(
+        granted=len(ledger),
+        finished=ledger.finished,
+        failed=ledger.count(RangeState.FAILED, RangeState.TOLD_FAILED),
+        returned=ledger.count(RangeState.RETURNED, RangeState.REFUSED),
+        events=ledger.events_done,
+        cpu_s=ledger.cpu_s,
+        wall_s=ledger.wall_s,
+        workers=workers,
+    )

@@ -42,6 +42,11 @@ def parse(text: str) -> Message:
     return _done(text)
 
 
+def is_begun(data: bytes) -> bool:
+    """Whether the first bytes of a stream are the begin of a request, and no more."""
+    return len(data) < len(READY) and READY.encode().startswith(data)
+
+
 def split(text: str) -> list[str]:
     """The messages in a piece of the stream that has no newlines between them."""
     return [whole.strip() for whole in _WHOLE.findall(text)] or [text.strip()]
@@ -75,7 +80,7 @@ def _failed(name: str, rest: str) -> Failed:
     return Failed(id.strip(), f"{name}: {why.strip()}", fatal="FATAL" in name)
 
 
-def _done(text: str) -> Done:
+def _done(text: str) -> Done | Failed:
     parts = text.split(",")
     fields: dict[str, str] = {}
     while len(parts) > 1:
@@ -86,7 +91,10 @@ def _done(text: str) -> Done:
         parts.pop()
     if "ID" not in fields:
         raise MessageHandlingFailure(f"neither a request nor an outcome: {text[:200]!r}")
-    return Done(fields["ID"], ",".join(parts), _seconds(fields.get("CPU")), _seconds(fields.get("WALL")))
+    path = ",".join(parts)
+    if not path.strip():
+        return Failed(fields["ID"], "the payload named no output")
+    return Done(fields["ID"], path, _seconds(fields.get("CPU")), _seconds(fields.get("WALL")))
 
 
 def _seconds(text: str | None) -> float | None:

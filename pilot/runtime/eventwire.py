@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -39,6 +40,13 @@ class Done(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="done"):
     path: str = ""
     cpu_s: float | None = None
     wall_s: float | None = None
+
+
+def possible(said: Done, most_s: float) -> Done:
+    """The same without times that cannot be: negative ones, no numbers, walls of more than `most_s`."""
+    cpu_s = said.cpu_s if said.cpu_s is not None and 0.0 <= said.cpu_s < math.inf else None
+    wall_s = said.wall_s if said.wall_s is not None and 0.0 <= said.wall_s <= most_s else None
+    return said if (cpu_s, wall_s) == (said.cpu_s, said.wall_s) else Done(said.id, said.path, cpu_s, wall_s)
 
 
 class Failed(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):

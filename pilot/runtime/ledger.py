@@ -72,6 +72,10 @@ class Ledger(RangeTable):
         """How many have an outcome that the server does not know yet."""
         return sum(self._counts[_DONE : _FAILED + 1])
 
+    def holds(self, worker: int) -> int:
+        """How many the worker has."""
+        return len(self._held.get(worker, ()))
+
     def held_by(self, worker: int) -> list[int]:
         """What the worker has."""
         return list(self._held.get(worker, ()))

@@ -66,7 +66,7 @@ class JobHands:
         self.job: EventJob
         self.key = key
         self.cancel = Cancel()
-        self.outside = outside
+        self._outside = outside
         self._tools = tools
         self._consumer = consumer
         self._site = site
@@ -118,7 +118,7 @@ class JobHands:
         def work() -> tuple[list[int], dict[int, str], int]:
             if self._writer is None:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                self._writer = ArchiveWriter(self._folder / f"EventService_premerge_{first}.tar")
+                self._writer = ArchiveWriter(self._folder / f"EventService_premerge_{first}.tar", self._folder.parent)
             good, bad = self._writer.add(outputs)
             return good, bad, self._writer.size
 
@@ -200,6 +200,10 @@ class JobHands:
         """The range with the path of its input."""
         path = self._inputs.path(item)
         return None if path is None else msgspec.structs.replace(item, path=path)
+
+    def outside(self, path: str) -> str:
+        """A path that a worker told, as it is called outside its container; a bare name lies in the job's directory."""
+        return os.path.join(self._folder.parent, self._outside(path))
 
     def over(self) -> None:
         """Everything is settled."""
