@@ -94,7 +94,7 @@ class Telling:
         storage, _, convention = stored.storage_id.partition("/")
         return Archive(
             stored.lfn,
-            storage,
+            storage or stored.rse,
             stored.size,
             stored.adler32,
             sum(self._ledger.events(n) for n in group),

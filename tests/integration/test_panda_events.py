@@ -104,6 +104,13 @@ def test_archives_and_single_outputs_have_the_form_of_their_version() -> None:
     assert [item["eventRangeID"] for item in encode_chunks([zipped, alone], 0)] == ["a", "b", "c"]
 
 
+def test_an_archive_always_tells_its_storage_and_a_range_tells_none_but_by_number() -> None:
+    chunk = Chunk((RangeUpdate("a", DONE, storage_id="RSE"), RangeUpdate("b", DONE, storage_id="7")), Archive("z"))
+    (item,) = encode_chunks([chunk], 1)
+    assert item["zipFile"]["objstoreID"] == ""
+    assert [update.get("objstoreID") for update in item["eventRanges"]] == [None, 7]
+
+
 def test_an_update_is_a_json_text_inside_json(events: Events, script: Scripted) -> None:
     script.routes[UPDATE] = lambda asked: good({"Returns": [True], "Commands": {"5": "tobekilled"}})
     told = events(script).update(CONSUMER, [Chunk((RangeUpdate("a", DONE),))])
@@ -124,6 +131,13 @@ def test_a_server_that_fails_after_storing_is_asked_what_it_knows(
     assert events(script).update(CONSUMER, [CHUNK]).stored == (True, True, None)
     (pair,) = json.loads(script.asked[-1].query["job_task_ids"][0])
     assert (pair["task_id"], pair["job_id"], pair["panda_id"]) == (7, 5, 5)
+
+
+def test_a_range_whose_failure_is_final_is_known_by_another_attempt(events: Events, script: Scripted) -> None:
+    script.routes[UPDATE] = lambda asked: (500, "unhashable")
+    script.routes[STATES] = lambda asked: good({"5": {"7-5-1-11-1": {"status": "failed"}}})
+    fatal = Chunk((RangeUpdate("7-5-1-11-3", RangeStatus.FATAL),))
+    assert events(script).update(CONSUMER, [fatal]).stored == (True,)
 
 
 CLASSIC_UPDATE, CLASSIC_STATES = "/server/panda/updateEventRanges", "/server/panda/get_events_status"

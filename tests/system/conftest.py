@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.panda_site import PandaSite
 from tests.system.pyz import built
 from tests.system.services import lifecycle
 from tests.system.services.ground import Endpoint, ServiceFailed, prepared
@@ -86,3 +87,15 @@ panda_oracle = _endpoint("panda_oracle")
 panda_oracle_old = _endpoint("panda_oracle_old")
 panda_server = _endpoint("panda_server")
 panda_server_old = _endpoint("panda_server_old")
+
+
+@pytest.fixture(params=["1.0-v1", "0.8-v1", "0.8-classic"])
+def panda_site(request: pytest.FixtureRequest, tmp_path: Path, pki: Endpoint, oidc: Endpoint) -> Iterator[PandaSite]:
+    """A queue of a PanDA server of either generation; nothing that is asked of it may be refused."""
+    server = request.getfixturevalue("panda_server" if request.param.startswith("1.0") else "panda_server_old")
+    site = PandaSite(server, pki, oidc, "classic" if request.param.endswith("classic") else "v1", tmp_path)
+    yield site
+    try:
+        assert site.refused() == []
+    finally:
+        site.end()

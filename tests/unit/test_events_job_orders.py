@@ -222,6 +222,22 @@ def test_a_worker_that_collects_ranges_is_not_kept_waiting_for_itself_or_others(
     assert first.words == second.words == ["no_more"]
 
 
+def test_an_archive_whose_storage_has_no_number_is_told_with_its_name(world):
+    peer = world.worker(asks=1)
+    world.grant(1)
+    world.done(peer, *peer.got[0])
+    world.pass_time(1.1)
+    ((number, outputs),) = world.hands.packs
+    world.job.packed([n for n, _, _ in outputs], {}, 1000)
+    world.pass_time(60)
+    world.job.closed(world.archive(number))
+    world.job.step()
+    world.job.stored(world.archive(number, rse="DISK"))
+    world.job.step()
+    ((chunk,),) = world.hands.told
+    assert chunk.archive.storage_id == "DISK"
+
+
 def test_outputs_are_packed_soon_closed_by_age_stored_and_then_told_once(world):
     peer = world.worker(asks=3)
     world.grant(9)

@@ -103,7 +103,7 @@ def _update(update: RangeUpdate) -> dict[str, Any]:
         {
             "coreCount": update.cores,
             "cpuConsumptionTime": None if update.cpu_s is None else round(update.cpu_s, 3),
-            "objstoreID": _storage(update.storage_id),
+            "objstoreID": int(update.storage_id) if update.storage_id.isdecimal() else None,
             "errorCode": update.error_code,
             "errorDiag": update.error_text[:500],
             "pathConvention": update.path_convention,
@@ -112,17 +112,15 @@ def _update(update: RangeUpdate) -> dict[str, Any]:
 
 
 def _archive(archive: Archive) -> dict[str, Any]:
+    """The server stores nothing of an archive whose storage is not told: one without a number goes by its name."""
+    storage = archive.storage_id
     return {
         "lfn": archive.lfn,
         "fsize": archive.size,
         "adler32": archive.adler32,
         "numEvents": archive.events,
-    } | _known({"objstoreID": _storage(archive.storage_id), "pathConvention": archive.path_convention})
-
-
-def _storage(text: str) -> int | str | None:
-    """A storage id: a number, unless it is written with its convention."""
-    return int(text) if text.isdecimal() else text or None
+        "objstoreID": int(storage) if storage.isdecimal() else storage,
+    } | _known({"pathConvention": archive.path_convention})
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:

@@ -71,10 +71,13 @@ class PandaEvents:
             known = self.states(consumer)
         except RequestRefused:
             raise failed from None  # it has no such call
-        ends = [update for update in updates if update.status.final]
-        if not ends or any(known.get(update.id, _UNKNOWN).status.lower() in _OPEN for update in ends):
+        # A fatal range gets another attempt number, so it is found by the rest of its name.
+        known = {_base(name): facts for name, facts in known.items()} | known
+        found = [known.get(update.id, known.get(_base(update.id), _UNKNOWN)) for update in updates]
+        ends = [facts for update, facts in zip(updates, found, strict=True) if update.status.final]
+        if not ends or any(facts.status.lower() in _OPEN for facts in ends):
             raise failed
-        return Told(tuple((update.id in known) if update.status.final else None for update in updates))
+        return Told(tuple(True if update.status.final else None for update in updates))
 
     def count(self, consumer: Consumer) -> int | None:
         """How many ranges are ready for the job."""
@@ -88,6 +91,11 @@ class PandaEvents:
     def close(self) -> None:
         """Let go of the connection."""
         self._server.close()
+
+
+def _base(range_id: str) -> str:
+    """A range's name without the number of the attempt."""
+    return range_id.rpartition("-")[0] or range_id
 
 
 _UNKNOWN = KnownRange(str(ServerRangeState.SENT.value))

@@ -114,7 +114,8 @@ def of_tasks() -> list[str]:
               "component", "lockedBy", "lockedTime"),
         table("TASKS_StatusLog", "jediTaskID", "modificationTime", "status", "modificationHost", "attemptNr", "reason"),
         table("task_attributes", "jediTaskID", "attr_name", "attr_value"),
-        table("T_TASK", "taskid bigint", "status", "jedi_info", schema="DOMA_DEFT"),
+        table("T_TASK", "taskid bigint", "status", "timestamp timestamp", "total_req_jobs bigint",
+              "total_req_events bigint", schema="DOMA_DEFT"),
     ]  # fmt: skip
 
 
