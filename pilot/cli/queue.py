@@ -15,6 +15,7 @@ from pilot.core.job import JobDefinition
 from pilot.core.queue import QueueData
 from pilot.core.settings import Settings
 from pilot.core.storage import Access, StagingSite, Storage
+from pilot.runtime.containment import ANY_RUNTIME
 
 if TYPE_CHECKING:
     from pilot.staging.sitemap import SiteMap
@@ -105,11 +106,12 @@ def _staging_sites(settings: Settings, queue: QueueData) -> tuple[str, ...]:
 
 def _own_queue(name: str, overlay: Mapping[str, Any]) -> QueueData:
     """The queue of a pilot that nobody tells of one, as the user's files would have it."""
-    if not overlay:
-        return QueueData(name, name, name, job_maxwalltime=True)
-    from pilot.info.read_queue import merge, read_queue
+    own = QueueData(name, name, name, job_maxwalltime=True)
+    if overlay:
+        from pilot.info.read_queue import merge, read_queue
 
-    return read_queue(merge({}, {"nickname": name, "params": {"job_maxwalltime": True}}, overlay), name)
+        own = read_queue(merge({}, {"nickname": name, "params": {"job_maxwalltime": True}}, overlay), name)
+    return msgspec.structs.replace(own, containers={"pilot": ANY_RUNTIME, **own.containers})
 
 
 def _places(settings: Settings, workdir: Path, environ: Mapping[str, str], info: Info) -> dict[str, list[Where]]:

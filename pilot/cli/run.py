@@ -18,7 +18,7 @@ import click
 from pilot import __version__
 from pilot.cli import finding_inputs, harvester
 from pilot.cli import settings as settings_of
-from pilot.cli.containers import container_rules
+from pilot.cli.containers import make_boxes
 from pilot.cli.harvester import as_worker
 from pilot.cli.info import Info, info_of
 from pilot.cli.named_environment import with_setup
@@ -29,7 +29,6 @@ from pilot.core.exitcodes import ExitCode
 from pilot.core.settings import Settings
 from pilot.core.update import Node
 from pilot.lib.redact import Redactor
-from pilot.plugins.containers.base import Container
 from pilot.plugins.sources.base import Source
 
 
@@ -101,7 +100,6 @@ def _run(
     from pilot.db.outputs import output_owners
     from pilot.engine.agent import Agent
     from pilot.engine.bounds import parse_limits
-    from pilot.engine.boxes import Boxes
     from pilot.engine.claims import Claims
     from pilot.engine.means import Means, Place
     from pilot.engine.monitor import Monitor
@@ -158,7 +156,7 @@ def _run(
         traces=traces,
         ground=Ground.prepare() if settings.cgroups else None,
         look_at_credentials=look,
-        boxes=Boxes(_runtime, settings.container, settings.container_image, container_rules(settings.experiment)),
+        boxes=make_boxes(settings, os.environ, redactor),
         monitor=monitor,
         base_env=dict(os.environ),
         token=os.urandom(12).hex(),
@@ -213,15 +211,6 @@ def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
     from pilot.plugins.sources.untold import UntoldSource
 
     return UntoldSource(found)
-
-
-def _runtime(name: str) -> Container:
-    from pilot.plugins.containers.base import Host
-    from pilot.plugins.containers.registry import CONTAINERS
-
-    made: Any = CONTAINERS.load(name)
-    runtime: Container = made(Host(env=dict(os.environ), python=sys.executable))
-    return runtime
 
 
 @contextlib.contextmanager

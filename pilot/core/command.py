@@ -45,8 +45,8 @@ class RegistryLogin(msgspec.Struct, frozen=True):
 class Launcher(msgspec.Struct, frozen=True):
     """An experiment's own way to start a container: shell lines, and files to be written into the job's directory.
 
-    In both stand for what is put in: `@image@` and `@options@` (quoted for the shell), `@payload@` (the command inside)
-    and `@inside@` (the job's directory inside).
+    In both stand for what is put in: `@image@`, `@options@` (one word) and `@arguments@` (quoted for the shell),
+    `@payload@` (the command inside) and `@inside@` (the job's directory inside).
     """
 
     line: str
@@ -63,7 +63,8 @@ class ContainerRequest(msgspec.Struct, frozen=True):
     `workdir` is the job's directory on the host: always bound, always writable, seen inside as `inside`
     (empty: under the same path). The command's `cwd` is a path of the host at or below `workdir`.
     `env_names` are the names (or `PREFIX_*`) of the command's environment that go inside; `host_env` is the
-    environment of the runtime itself and never seen by the payload. `options` are the runtime's own, already split.
+    environment of the runtime itself and never seen by the payload. `options` are the runtime's own, already split;
+    `arguments` are those of the job's user, which come last.
     `gpus` are indices or UUIDs, `cpus` the CPU set (empty: not pinned), `memory_mb` and `processes` limits
     (0: none). `network` False cuts the payload off. `launcher` is for the runtime of that name.
     """
@@ -77,6 +78,7 @@ class ContainerRequest(msgspec.Struct, frozen=True):
     env_names: tuple[str, ...] = ("*",)
     host_env: dict[str, str] = {}
     options: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
     cpus: tuple[int, ...] = ()
     memory_mb: int = 0

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from pilot.core.command import Bind, Command, ContainerRequest
+from pilot.core.command import Bind, Command, ContainerRequest, RegistryLogin
 from pilot.core.errors import Failure, PilotError, QueueNotSetUpForContainers
 from pilot.core.job import Exit, JobDefinition
 from pilot.core.queue import QueueData
+from pilot.core.registrylogins import login_for
 from pilot.plugins.containers.base import Container
-from pilot.runtime.containment import Rules, Wanted, starts_its_own, wanted
+from pilot.runtime.containment import ANY_RUNTIME, Rules, Wanted, starts_its_own, wanted
 from pilot.runtime.slots import Grant
 
 #: Which runtime is taken for an image when neither the queue nor the settings name one; the first that is here.
@@ -45,6 +46,12 @@ class Box:
         with contextlib.suppress(PilotError):
             self.container.end(self.request.name)
 
+    def digest(self) -> str:
+        """What the image is, as far as anybody knows. May take a moment."""
+        with contextlib.suppress(PilotError):
+            return self.container.digest(self.request.image) if self.request.image else ""
+        return ""
+
     def diagnose(self, exit: Exit, words: str) -> Failure | None:
         """The runtime's own failure, None if it was the payload's."""
         return self.container.diagnose(exit, words)
@@ -53,14 +60,20 @@ class Box:
 class Boxes:
     """The container runtimes of this pilot. `load` makes one by name; `choice` is `auto` or a runtime for every job.
 
-    `image` is used for jobs that name none when a runtime was chosen for every job; `rules` are the experiment's.
+    `image` is used for jobs that name none when a runtime was chosen for every job; `rules` are the experiment's,
+    `logins` the site's for registries, which a job's own go before.
     """
 
     def __init__(
-        self, load: Callable[[str], Container], choice: str = "auto", image: str = "", rules: Rules | None = None
+        self,
+        load: Callable[[str], Container],
+        choice: str = "auto",
+        image: str = "",
+        rules: Rules | None = None,
+        logins: tuple[RegistryLogin, ...] = (),
     ) -> None:
         self._load, self._choice, self._image = load, choice, image
-        self._rules = rules or Rules()
+        self._rules, self._logins = rules or Rules(), logins
         self._known: dict[str, Container] = {}
 
     def runtime(self, name: str) -> Container:
@@ -78,21 +91,27 @@ class Boxes:
         token: str,
         grant: Grant | None,
         memory_mb: int = 0,
+        logins: tuple[RegistryLogin, ...] = (),
     ) -> Box | None:
         """The container for a job, None if it runs in none (protocol.md section 10).
 
-        `memory_mb` is passed on to a runtime whose payloads are outside of the job's own cgroup.
+        `memory_mb` is passed on to a runtime whose payloads are outside of the job's own cgroup; `logins`
+        are the job's.
         Raises `QueueNotSetUpForContainers` (1384) when it needs one and there is no runtime for it.
         """
         if starts_its_own(definition):
             return None
         found = wanted(definition, queue, self._rules, workdir)
+        if self._choice == "auto" and found is not None and not found.runtime:
+            raise QueueNotSetUpForContainers(
+                f"image {found.image} asked for, but the queue has no container_type for it"
+            )
         if self._choice != "auto":
             image = definition.image or self._image
             found = Wanted(self._choice, image) if found is None else _forced(found, self._choice, image)
         if found is None:
             return None
-        runtime = found.runtime or self._first_here(found.image)
+        runtime = self._first_here(found.image) if found.runtime == ANY_RUNTIME else found.runtime
         if runtime == "none":
             return None
         container = self.runtime(runtime)
@@ -104,9 +123,11 @@ class Boxes:
             inside=found.inside if found.image else "",
             binds=found.binds,
             options=found.options,
+            arguments=found.arguments,
             gpus=grant.gpus if grant else (),
             cpus=tuple(sorted(grant.cpus)) if grant else (),
             memory_mb=memory_mb if container.traits.daemon else 0,
+            login=login_for(found.image, logins) or login_for(found.image, self._logins),
             launcher=found.launcher,
         )
         return Box(runtime, container, request)
@@ -130,9 +151,9 @@ class Boxes:
 
 def _forced(found: Wanted, runtime: str, image: str) -> Wanted:
     """What was wanted, in the runtime that was chosen for every job: options of another one are left out."""
-    if found.runtime in ("", runtime):
+    if found.runtime in ("", ANY_RUNTIME, runtime):
         return msgspec.structs.replace(found, runtime=runtime)
-    return msgspec.structs.replace(found, runtime=runtime, image=image, options=(), launcher=None)
+    return msgspec.structs.replace(found, runtime=runtime, image=image, options=(), arguments=(), launcher=None)
 
 
 def _targets_of_links(directory: Path) -> list[Bind]:

@@ -23,6 +23,7 @@ from pilot.core.errors import (
 from pilot.core.facts import Facts
 from pilot.core.job import Exit
 from pilot.core.limits import Limits, aftermath
+from pilot.core.registrylogins import TOKENS, logins_of
 from pilot.core.series import memory_leak
 from pilot.core.usage import Usage
 from pilot.engine import records
@@ -61,7 +62,8 @@ def announce(means: Means, run: Run) -> None:
     limits = _limits(means, run)
     bounds = Bounds(memory_mb=round(limits.memory_mb * limits.memory_grace))
     folder = str(run.directory)
-    run.box = means.boxes.box_of(run.definition, queue, name, folder, token, run.grant, bounds.memory_mb)
+    logins = logins_of(run.secrets.get(TOKENS))
+    run.box = means.boxes.box_of(run.definition, queue, name, folder, token, run.grant, bounds.memory_mb, logins)
     run.group = means.ground.make(name, bounds) if means.ground else None
     intent = Identity(0, f"{Proc().boot_id()}:0", 0, token, run.group.identity if run.group else "")
     means.store.add_process(run.key, msgspec.json.encode(intent).decode(), run.box.mark if run.box else "")

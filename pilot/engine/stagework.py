@@ -81,6 +81,7 @@ def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
     if failure is not None:
         run.log.error(f"stage-out: {failure.message}")
     trouble = _write_reports(run, stored)
+    image = _image_of(run)
     metrics: dict[str, str] = {}
     if run.definition.log is not None:
         sent, lost = _send_log(means, run, run.definition.log, [file.lfn for file in found], log_only)
@@ -93,7 +94,16 @@ def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
     if means.traces is not None:
         means.traces.tell(run.definition, outcomes)
     words = tail(run.directory / "pilot.log", 1024)
-    return StagedOut(noted(outcomes), stored, worse(failure, trouble), size, words, metrics)
+    return StagedOut(noted(outcomes), stored, worse(failure, trouble), size, words, {**metrics, **image})
+
+
+def _image_of(run: Run) -> dict[str, str]:
+    """What the payload's image was, for jobMetrics: its name may mean another one tomorrow."""
+    digest = run.box.digest() if run.box is not None and run.facts.exit is not None else ""
+    if run.box is None or not digest:
+        return {}
+    run.log.info(f"the image {run.box.request.image} is {digest}")
+    return {"imageDigest": digest}
 
 
 def find_outputs(definition: JobDefinition, directory: Path) -> tuple[list[OutputFile], Failure | None]:

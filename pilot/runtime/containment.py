@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from pilot.core.command import Bind, Launcher
+from pilot.core.errors import QueueNotSetUpForContainers
 from pilot.core.job import JobDefinition
 from pilot.core.queue import QueueData
 
@@ -22,6 +23,8 @@ _BIND_OPTIONS = ("-B", "--bind")
 _PLATFORM = re.compile(r"(x86_64|aarch64|ppc64le|i686)(-\w+){1,3}")
 #: Runtimes in whose place an experiment's own launcher may stand.
 _LAUNCHED = frozenset({"apptainer", "singularity"})
+#: The runtime of queues of this machine's own: whichever of the known ones works here.
+ANY_RUNTIME = "any"
 
 
 class Rules(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -38,11 +41,12 @@ class Rules(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """The container of one job; `runtime` is empty where nobody named one."""
+    """The container of one job; `runtime` is empty where the queue names none. `arguments` are the user's own."""
 
     runtime: str
     image: str
     options: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     binds: tuple[Bind, ...] = ()
     inside: str = ""
     launcher: Launcher | None = None
@@ -62,20 +66,29 @@ def starts_its_own(job: JobDefinition) -> bool:
 
 
 def wanted(job: JobDefinition, queue: QueueData, rules: Rules, workdir: str) -> Wanted | None:
-    """The container that the job is to have; None if it is to have none, or starts one by itself."""
+    """The container that the job is to have; None if it is to have none, or starts one by itself.
+
+    A payload that works through event ranges gets one for an image alone, never for a platform.
+    """
     if starts_its_own(job):
         return None
     runtime = queue.containers.get("pilot", "")
-    image = job.image or _image_of_platform(job.platform, job.user_platform, runtime, rules)
+    on_events = job.event_service and not job.event_merge
+    by_platform = "" if on_events else _image_of_platform(job.platform, job.user_platform, runtime, rules)
+    image = job.image or by_platform
     if not image:
         return None
     options, binds = read_options(queue.container_options, workdir)
-    extra, more = read_options(str(job.container_options.get("execArgs") or ""), workdir)
+    if "--contain" in options and rules.inside:  # the job's directory is seen under its own name as well
+        binds = (*binds, Bind(workdir, writable=True))
     launcher = rules.launcher if runtime in _LAUNCHED else None
+    text = str(job.container_options.get("execArgs") or "")
+    arguments, more = (_words(text), ()) if launcher else read_options(text, workdir)  # its script knows what to bind
     return Wanted(
         runtime="launcher" if launcher else runtime,
         image=image,
-        options=(*options, *extra),
+        options=options,
+        arguments=arguments,
         binds=(*(Bind(path) for path in rules.binds), *binds, *more),
         inside=rules.inside,
         launcher=launcher,
@@ -88,7 +101,7 @@ def _image_of_platform(plain: str, named: str, runtime: str, rules: Rules) -> st
     That is an image, or another platform: an experiment's launcher knows what to do with either, else a platform
     has an image by the rules.
     """
-    if not runtime:
+    if runtime in ("", ANY_RUNTIME):
         return ""
     if named and _PLATFORM.fullmatch(named):
         plain, named = named, ""
@@ -111,7 +124,7 @@ def read_options(text: str, workdir: str) -> tuple[tuple[str, ...], tuple[Bind, 
         return (), _binds(text, workdir)
     options: list[str] = []
     binds: list[Bind] = []
-    words = iter(shlex.split(text))
+    words = iter(_words(text))
     for word in words:
         name, equals, value = word.partition("=")
         if name in _BIND_OPTIONS:
@@ -119,6 +132,14 @@ def read_options(text: str, workdir: str) -> tuple[tuple[str, ...], tuple[Bind, 
         else:
             options.append(word)
     return tuple(options), tuple(binds)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Raises `QueueNotSetUpForContainers` for options with a quote that never ends."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise QueueNotSetUpForContainers(f"container options {text!r}: {error}") from error
 
 
 def _binds(text: str, workdir: str) -> tuple[Bind, ...]:

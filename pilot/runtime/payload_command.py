@@ -16,6 +16,7 @@ import msgspec
 
 from pilot.core.errors import TransformNotFound
 from pilot.core.job import JobDefinition
+from pilot.runtime.containment import starts_its_own
 from pilot.runtime.steps import has_steps, with_steps
 
 #: Words that the shell itself understands: often there is no program of that name that could replace it.
@@ -55,8 +56,19 @@ def payload_command(
 
 
 def whole_line(job: JobDefinition, parameters: str, present: Collection[str] = ()) -> str:
-    """The payload's own command line, without set-up."""
-    if job.complete_command:
+    """The payload's own command line, without set-up.
+
+    In a container it may have one of its own (`containerExec`); a transformation that starts its container by itself is
+    told of the image (protocol.md section 10).
+    """
+    own = str(job.container_options.get("containerExec") or "").strip()
+    if starts_its_own(job):
+        own = ""
+        if job.image:
+            parameters = f"{parameters} --containerImage={shlex.quote(job.image)}".strip()
+    if own:
+        body = own
+    elif job.complete_command:
         body = parameters.strip()
     else:
         body = f"{shlex.quote(program(job.transformation, present))} {parameters}".strip() if job.transformation else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ class Site:
 
     def __init__(self, name: str, image: str, env: dict[str, str], folder: Path) -> None:
         self.name, self.image, self.env, self.folder = name, image, env, folder
+        self.pilots: list[subprocess.Popen[bytes]] = []
         (folder / "in.txt").write_text("seven\n")
 
     def job(self, line: str, **more: Any) -> dict[str, Any]:
@@ -50,7 +52,17 @@ class Site:
     def start(self, job: dict[str, Any], *options: str) -> subprocess.Popen[bytes]:
         command = own_command(*self.words(job, *options))
         with (self.folder / "pilot.out").open("ab") as out:
-            return subprocess.Popen(command, env={**own_environment(), **self.env}, stdout=out, stderr=out)
+            pilot = subprocess.Popen(command, env={**own_environment(), **self.env}, stdout=out, stderr=out)
+        self.pilots.append(pilot)
+        return pilot
+
+    def end(self) -> None:
+        """End pilots that a failed test left running, with what they run."""
+        for pilot in self.pilots:
+            while pilot.poll() is None:
+                pilot.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    pilot.wait(1)
 
     def log(self) -> str:
         """What the pilots said."""
@@ -83,16 +95,18 @@ class Site:
 
 def make_site(request: pytest.FixtureRequest, name: str, folder: Path) -> Site:
     """The runtime of that name, with the image that the tests have for it."""
-    env = {"PATH": PATH}
-    if name == "none":
-        return Site(name, "", env, folder)
+    image, env = "", {"PATH": PATH}
     if name == "bubblewrap":
-        return Site(name, request.getfixturevalue("rootfs")["folder"], env, folder)
-    if name == "apptainer":
+        image = request.getfixturevalue("rootfs")["folder"]
+    elif name == "apptainer":
         endpoint = request.getfixturevalue("apptainer")
-        return Site(name, endpoint["image"], {"PATH": f"{endpoint['path']}:{PATH}"}, folder)
-    endpoint = request.getfixturevalue("dockerd" if name == "docker" else name)
-    return Site(name, endpoint["image"], {**env, **endpoint["env"]}, folder)
+        image, env = endpoint["image"], {"PATH": f"{endpoint['path']}:{PATH}"}
+    elif name != "none":
+        endpoint = request.getfixturevalue("dockerd" if name == "docker" else name)
+        image, env = endpoint["image"], {**env, **endpoint["env"]}
+    site = Site(name, image, env, folder)
+    request.addfinalizer(site.end)
+    return site
 
 
 def left_running(place: str) -> list[str]:

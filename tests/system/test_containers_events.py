@@ -32,7 +32,7 @@ def test_every_range_is_worked_through_inside(
     site = make_site(request, name, tmp_path)
     for variable, value in site.env.items():
         monkeypatch.setenv(variable, value)
-    monkeypatch.setattr("pilot.cli.run.container_rules", lambda experiment: Rules(inside="/srv"))
+    monkeypatch.setattr("pilot.cli.containers.container_rules", lambda experiment: Rules(inside="/srv"))
     events = DummyEvents(events=60, per_range=10)
     lfn = events.ranges[0].lfn
     (tmp_path / lfn).write_text("seven")

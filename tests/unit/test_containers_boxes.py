@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pilot.core.command import Bind, Command, Launcher
+from pilot.core.command import Bind, Command, Launcher, RegistryLogin
 from pilot.core.definition import parse
 from pilot.core.errors import QueueNotSetUpForContainers
 from pilot.core.job import JobDefinition
@@ -14,9 +14,11 @@ from pilot.core.queue import QueueData
 from pilot.engine.boxes import Box, Boxes
 from pilot.plugins.containers.base import Container, Host
 from pilot.plugins.containers.registry import CONTAINERS
-from pilot.runtime.containment import Rules
+from pilot.runtime.containment import ANY_RUNTIME, Rules
 
 QUEUE = QueueData("Q", containers={"pilot": "apptainer"}, container_options="-B /data:/input:ro --contain")
+
+OWN = QueueData("local", containers={"pilot": ANY_RUNTIME})
 
 
 def load(name: str) -> Container:
@@ -42,6 +44,8 @@ def test_the_queues_runtime_its_options_and_its_binds_are_used() -> None:
 
 def test_an_image_without_any_runtime_is_told_with_all_that_is_missing() -> None:
     with pytest.raises(QueueNotSetUpForContainers, match=r"apptainer is not installed.*podman.*docker"):
+        box(JobDefinition(1, image="x.sif"), OWN)
+    with pytest.raises(QueueNotSetUpForContainers, match="no container_type"):
         box(JobDefinition(1, image="x.sif"), QueueData("Q"))
 
 
@@ -92,3 +96,22 @@ def test_what_links_in_the_job_directory_point_to_is_seen_inside(tmp_path: Path)
     argv = found.wrap(Command(("true",), str(job), {})).argv
     assert argv[argv.index(str(outside)) - 1] == "--ro-bind"
     assert argv.count(str(outside)) == 2 and str(tmp_path / "gone") not in argv
+
+
+def test_a_jobs_own_login_goes_before_the_sites() -> None:
+    site = (RegistryLogin("site", "site-token", "registry.example"),)
+    own = (RegistryLogin("user", "user-token", "registry.example/group"),)
+    boxes = Boxes(load, "docker", logins=site)
+
+    def login(image: str, logins: tuple[RegistryLogin, ...] = own) -> str:
+        found = boxes.box_of(JobDefinition(1, image=image), OWN, "n", "/w", "t", None, logins=logins)
+        assert found is not None
+        return found.request.login.username if found.request.login else ""
+
+    assert login("registry.example/group/tool") == "user"
+    assert login("registry.example/tool") == "site"
+    assert login("elsewhere.example/tool") == ""
+    wrapped = boxes.box_of(JobDefinition(1, image="registry.example/a"), OWN, "n", "/w", "t", None)
+    assert wrapped is not None
+    command = wrapped.wrap(Command(("true",), "/w", {}))
+    assert "site-token" in command.env.values() and "site-token" not in " ".join(command.argv)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pilot.core.command import Bind, Command, ContainerRequest, Launcher
+from pilot.core.command import Bind, Command, ContainerRequest, Launcher, RegistryLogin
 from pilot.core.errors import QueueNotSetUpForContainers
 from pilot.lib import datafiles
 from pilot.plugins.containers.base import Host
@@ -69,3 +69,19 @@ def test_without_a_launcher_or_a_platform_it_is_refused(request_for: ContainerRe
     for change in ({"launcher": None}, {"image": ""}):
         with pytest.raises(QueueNotSetUpForContainers):
             Launched(Host()).wrap(command, msgspec.structs.replace(request_for, **change))
+
+
+def test_the_users_arguments_follow_the_options_and_a_login_is_in_the_environment_alone(
+    request_for: ContainerRequest,
+) -> None:
+    request = msgspec.structs.replace(
+        request_for,
+        launcher=Launcher("start -e @options@ @arguments@"),
+        options=("--nv",),
+        arguments=("-x", "a b"),
+        login=RegistryLogin("user", "hidden-token", "registry.example"),
+    )
+    wrapped = Launched(Host()).wrap(Command(("true",), request.workdir, {}), request)
+    assert "start -e --nv -x 'a b'" in wrapped.argv[2]
+    assert wrapped.env["APPTAINER_DOCKER_PASSWORD"] == wrapped.env["SINGULARITY_DOCKER_PASSWORD"] == "hidden-token"
+    assert "hidden-token" not in " ".join(wrapped.argv)

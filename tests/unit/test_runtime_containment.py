@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from pilot.core.command import Bind, Launcher
+from pilot.core.errors import QueueNotSetUpForContainers
 from pilot.core.job import JobDefinition
 from pilot.core.queue import QueueData
-from pilot.runtime.containment import Rules, Wanted, read_options, rules_of, wanted
+from pilot.runtime.containment import ANY_RUNTIME, Rules, Wanted, read_options, rules_of, wanted
 
 RULES = Rules(image="/images/{runtime}/{arch}-{os}.img", binds=("/cvmfs",), inside="/srv")
 QUEUE = QueueData("Q", containers={"pilot": "apptainer"}, container_options="-B /data,/in:/input:ro --contain")
@@ -26,7 +27,7 @@ def test_an_image_in_the_job_means_a_container() -> None:
         "apptainer",
         "docker://demo:1",
         options=("--contain",),
-        binds=(Bind("/cvmfs"), Bind("/data", writable=True), Bind("/in", "/input")),
+        binds=(Bind("/cvmfs"), Bind("/data", writable=True), Bind("/in", "/input"), Bind("/w", writable=True)),
         inside="/srv",
     )
     assert wanted(job(image="x"), QueueData("Q"), Rules(), "/w") == Wanted("", "x")
@@ -50,9 +51,31 @@ def test_a_transform_that_starts_its_own_container_is_left_alone() -> None:
 
 
 def test_a_users_own_arguments_come_last() -> None:
-    found = wanted(job(image="x", container_options={"execArgs": "--nv -B /more"}), QUEUE, RULES, "/w")
+    asked = job(image="x", container_options={"execArgs": "--nv -B /more"})
+    found = wanted(asked, QUEUE, RULES, "/w")
     assert found is not None
-    assert found.options == ("--contain", "--nv") and found.binds[-1] == Bind("/more", writable=True)
+    assert (found.options, found.arguments) == (("--contain",), ("--nv",))
+    assert found.binds[-1] == Bind("/more", writable=True)
+    found = wanted(asked, QUEUE, Rules(launcher=Launcher("start @image@")), "/w")
+    assert found is not None and found.arguments == ("--nv", "-B", "/more")
+
+
+def test_options_that_never_end_are_refused() -> None:
+    with pytest.raises(QueueNotSetUpForContainers, match="No closing quotation"):
+        wanted(job(image="x"), QueueData("Q", container_options="--env 'A=b"), RULES, "/w")
+
+
+def test_a_payload_that_works_through_events_has_a_container_for_an_image_alone() -> None:
+    assert wanted(job(platform=PLATFORM, event_service=True), QUEUE, RULES, "/w") is None
+    assert wanted(job(platform=PLATFORM, event_service=True, image="x"), QUEUE, RULES, "/w") is not None
+    assert wanted(job(platform=PLATFORM, event_service=True, event_merge=True), QUEUE, RULES, "/w") is not None
+
+
+def test_a_queue_of_this_machines_own_has_no_container_for_a_platform() -> None:
+    own = QueueData("local", containers={"pilot": ANY_RUNTIME})
+    assert wanted(job(platform=PLATFORM), own, RULES, "/w") is None
+    found = wanted(job(image="x"), own, RULES, "/w")
+    assert found is not None and found.runtime == ANY_RUNTIME
 
 
 def test_an_experiments_launcher_takes_the_platform_as_it_is() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pilot.core.errors import TransformNotFound
@@ -136,3 +137,18 @@ def test_a_list_of_a_similar_name_is_left_alone() -> None:
 def test_an_input_list_cannot_be_written_outside_the_job_directory() -> None:
     _, files = with_input_lists("x", (("../../etc/cron", ("a",)),))
     assert list(files) == ["cron"]
+
+
+def test_a_transform_that_starts_its_container_is_told_of_the_image() -> None:
+    job = JobDefinition(1, transformation="https://host/trf/runcontainer", parameters="-p x", image="docker://a b:1")
+    options = {"containerExec": "never"}
+    line = payload_command(msgspec.structs.replace(job, container_options=options)).line
+    assert line == "exec ./runcontainer -p x --containerImage='docker://a b:1'"
+    plain = msgspec.structs.replace(job, image="")
+    assert payload_command(plain).line == "exec ./runcontainer -p x"
+
+
+def test_what_is_executed_in_the_container_may_be_told_apart() -> None:
+    job = JobDefinition(1, transformation="trf.py", parameters="-p x", image="a:1")
+    job = msgspec.structs.replace(job, container_options={"containerExec": "sh ./main.sh && touch out"})
+    assert payload_command(job).line.endswith("sh ./main.sh && touch out")

@@ -7,11 +7,13 @@ from typing import ClassVar
 from pilot.core.command import Bind, Command, ContainerRequest
 from pilot.core.errors import Failure, QueueNotSetUpForContainers
 from pilot.core.job import Exit
+from pilot.core.registrylogins import by_digest
 from pilot.plugins.containers import marks
 from pilot.plugins.containers.allow import allowed
 from pilot.plugins.containers.base import Host, Traits
 from pilot.plugins.containers.box import cwd_inside
 from pilot.plugins.containers.diagnose import Family, diagnose
+from pilot.plugins.containers.digest import of_file
 from pilot.plugins.containers.trial import answer, missing_programs
 from pilot.plugins.containers.words import APPTAINER, SINGULARITY
 
@@ -46,7 +48,7 @@ class Apptainer:
         argv += ["--pwd", cwd_inside(command, request)]
         argv += ["--nv"] if request.gpus else []
         argv += [] if request.network else ["--net", "--network", "none"]
-        argv += [*request.options, request.image, *command.argv]
+        argv += [*request.options, *request.arguments, by_digest(request.image), *command.argv]
         return Command(tuple(argv), request.workdir, self._environment(inner, request), command.files)
 
     def end(self, name: str) -> None:
@@ -60,6 +62,10 @@ class Apptainer:
     def pid(self, name: str) -> int | None:
         """Everything descends from the wrapped command."""
         return None
+
+    def digest(self, image: str) -> str:
+        """What the image's name, place or header tells."""
+        return of_file(image)
 
     def check(self) -> str:
         """Whether the program is there and starts."""
@@ -76,10 +82,7 @@ class Apptainer:
         mark = marks.mark(request)
         env = {**self._host.env, **request.host_env, **mark}
         env |= {f"{prefix}ENV_{name}": value for name, value in {**inner, **mark}.items()}
-        if request.login is not None:
-            env |= {f"{prefix}_DOCKER_USERNAME": request.login.username}
-            env |= {f"{prefix}_DOCKER_PASSWORD": request.login.password}
-        return env
+        return env | login_variables(request, prefix)
 
 
 class Singularity(Apptainer):
@@ -87,6 +90,14 @@ class Singularity(Apptainer):
 
     program: ClassVar[str] = "singularity"
     words: ClassVar[Family] = SINGULARITY
+
+
+def login_variables(request: ContainerRequest, *prefixes: str) -> dict[str, str]:
+    """The variables from which these programs take a login for a registry."""
+    if request.login is None:
+        return {}
+    words = {"USERNAME": request.login.username, "PASSWORD": request.login.password}
+    return {f"{prefix}_DOCKER_{name}": value for prefix in prefixes for name, value in words.items()}
 
 
 def _bind(bind: Bind) -> str:

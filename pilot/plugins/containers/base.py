@@ -58,8 +58,8 @@ class Container(Protocol):
 
     Threads: every method may be called from any thread, at the same time as any other.
     Errors: `wrap` raises `QueueNotSetUpForContainers` for a request that this runtime can never serve (no image,
-    an option that is not its own); `end`, `ours` and `pid` raise `ContainerGeneralFailure` when the runtime does not
-    answer. No other method raises.
+    an option that is not its own); `end`, `ours`, `pid` and `digest` raise `ContainerGeneralFailure` when the runtime
+    does not answer. No other method raises.
     """
 
     traits: ClassVar[Traits]
@@ -84,6 +84,12 @@ class Container(Protocol):
         """The first process inside as the host numbers it, for a runtime with a daemon; None elsewhere or not running.
 
         Where None, everything inside descends from the wrapped command's own process.
+        """
+
+    def digest(self, image: str) -> str:
+        """What the image of this name is on this machine: `sha256:<hex>`, `sif:<uuid>`, empty where nobody knows.
+
+        Asked when a container of it has been made.
         """
 
     def check(self) -> str:

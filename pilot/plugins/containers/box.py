@@ -80,7 +80,7 @@ def bwrap_options(command: Command, request: ContainerRequest, uid: int, gid: in
     for bind in request.binds:
         argv += ["--bind" if bind.writable else "--ro-bind", bind.source, bind.inside]
     argv += ["--bind", request.workdir, request.work_inside]
-    argv += ["--remount-ro", "/", "--chdir", cwd_inside(command, request), *request.options]
+    argv += ["--remount-ro", "/", "--chdir", cwd_inside(command, request), *request.options, *request.arguments]
     return argv
 
 

@@ -17,6 +17,7 @@ from pilot.plugins.containers.allow import allowed
 from pilot.plugins.containers.base import Host, Traits
 from pilot.plugins.containers.box import cwd_inside
 from pilot.plugins.containers.diagnose import diagnose
+from pilot.plugins.containers.digest import named
 from pilot.plugins.containers.docker_client import ContainerSpec, Mount
 from pilot.plugins.containers.words import ENGINE
 
@@ -46,8 +47,8 @@ class Docker:
         """The process that stands for the container: it creates, starts, signals and removes it."""
         if not request.image:
             raise QueueNotSetUpForContainers("no image is named")
-        if request.options:
-            raise QueueNotSetUpForContainers(f"options that docker does not take: {' '.join(request.options)}")
+        if unknown := (*request.options, *request.arguments):
+            raise QueueNotSetUpForContainers(f"options that docker does not take: {' '.join(unknown)}")
         spec = msgspec.json.encode(self._spec(command, request)).decode()
         inner = allowed(command.env, request.env_names).items()
         env = {
@@ -91,6 +92,11 @@ class Docker:
                 return None
 
         return self._ask(first)
+
+    def digest(self, image: str) -> str:
+        """The digest that the registry gave the image; of one that was imported, the daemon's own."""
+        image = words.reference(image)
+        return named(image) or self._ask(lambda client: words.digest_of(client.inspect_image(image), image))
 
     def check(self) -> str:
         """Whether the daemon answers this user."""

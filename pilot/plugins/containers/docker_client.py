@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket as socketlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from pilot.core.registrylogins import by_digest
 
 if TYPE_CHECKING:
     from docker.api.client import APIClient
@@ -79,5 +81,12 @@ def unreachable(address: str) -> str:
 
 
 def reference(image: str) -> str:
-    """The image as the daemon names it: without `docker://`."""
-    return image.removeprefix("docker://")
+    """The image as the daemon names it: without `docker://`, and by its digest alone where that is told."""
+    return by_digest(image.removeprefix("docker://"))
+
+
+def digest_of(found: Mapping[str, Any], image: str) -> str:
+    """The digest in what the daemon tells of an image: its registry's, else the image's own number."""
+    name = image.partition("@")[0]
+    told = [str(entry).partition("@") for entry in found.get("RepoDigests") or ()]
+    return next((digest for repository, _, digest in told if name.startswith(repository)), str(found.get("Id") or ""))

@@ -12,6 +12,7 @@ from pilot.core.job import Exit
 from pilot.plugins.containers import marks
 from pilot.plugins.containers.allow import allowed
 from pilot.plugins.containers.base import Host, Traits
+from pilot.plugins.containers.digest import of_file
 
 _PREFIX = "dummy: "
 
@@ -69,6 +70,10 @@ class DummyContainer:
     def pid(self, name: str) -> int | None:
         """Everything descends from the wrapped command."""
         return None
+
+    def digest(self, image: str) -> str:
+        """What the image's name, place or header tells."""
+        return of_file(image)
 
     def check(self) -> str:
         """What the test wants to be missing."""

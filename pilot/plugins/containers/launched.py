@@ -11,9 +11,11 @@ from pilot.core.errors import Failure, QueueNotSetUpForContainers
 from pilot.core.job import Exit
 from pilot.plugins.containers import marks
 from pilot.plugins.containers.allow import allowed
+from pilot.plugins.containers.apptainer import login_variables
 from pilot.plugins.containers.base import Host, Traits
 from pilot.plugins.containers.box import cwd_inside
 from pilot.plugins.containers.diagnose import diagnose
+from pilot.plugins.containers.digest import of_file
 from pilot.plugins.containers.words import APPTAINER
 
 #: The script's shell waits for the container when it is told to end, and ends with its exit code.
@@ -41,12 +43,14 @@ class Launched:
         filled = {
             "@image@": shlex.quote(request.image),
             "@options@": shlex.quote(options.strip()),
+            "@arguments@": shlex.join(request.arguments),
             "@payload@": f"cd {shlex.quote(cwd_inside(command, request))} && exec {shlex.join(command.argv)}",
             "@inside@": request.work_inside,
         }
         files = {posixpath.basename(name): _filled(text, filled) for name, text in launcher.files.items()}
         line = _TRAP + _filled(launcher.line, filled)
         env = {**allowed(command.env, request.env_names), **marks.mark(request)}
+        env |= login_variables(request, "APPTAINER", "SINGULARITY")
         argv = ("/bin/bash", "-c", line, "launcher", *command.argv)
         return Command(argv, request.workdir, env, {**command.files, **files})
 
@@ -61,6 +65,10 @@ class Launched:
     def pid(self, name: str) -> int | None:
         """Everything descends from the wrapped command."""
         return None
+
+    def digest(self, image: str) -> str:
+        """What the image's name, place or header tells."""
+        return of_file(image)
 
     def check(self) -> str:
         """What is missing is known by the script alone."""

@@ -41,6 +41,10 @@ class NoContainer:
         """Everything descends from the wrapped command."""
         return None
 
+    def digest(self, image: str) -> str:
+        """There are no images."""
+        return ""
+
     def check(self) -> str:
         """Nothing is ever missing."""
         return ""

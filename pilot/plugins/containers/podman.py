@@ -15,6 +15,7 @@ from pilot.plugins.containers.allow import allowed
 from pilot.plugins.containers.base import Host, Traits
 from pilot.plugins.containers.box import cwd_inside
 from pilot.plugins.containers.diagnose import diagnose
+from pilot.plugins.containers.digest import named, of_file
 from pilot.plugins.containers.inside import with_init
 from pilot.plugins.containers.trial import answer, missing_programs
 from pilot.plugins.containers.words import ENGINE
@@ -53,7 +54,11 @@ class Podman:
         work = Bind(request.workdir, request.work_inside, writable=True)
         argv += [word for bind in (*request.binds, work) for word in ("--mount", _mount(bind))]
         image = words.reference(request.image)
-        argv += [*request.options, *(["--rootfs", f"{image}:O"] if image.startswith("/") else [image])]
+        argv += [
+            *request.options,
+            *request.arguments,
+            *(["--rootfs", f"{image}:O"] if image.startswith("/") else [image]),
+        ]
         argv += with_init(command.argv)
         env = {**inner, **self._host.env, **request.host_env}
         if request.login is not None:
@@ -75,6 +80,13 @@ class Podman:
         """The container's first process as the host numbers it, while it runs."""
         said = self._ask("ps", "--filter", f"name=^{name}$", "--format", "{{.Pid}}").strip()
         return int(said) if said.isdigit() and said != "0" else None
+
+    def digest(self, image: str) -> str:
+        """The digest that the registry gave the image, or podman when it was imported."""
+        image = words.reference(image)
+        if image.startswith("/"):
+            return of_file(image)
+        return named(image) or self._ask("image", "inspect", "--format", "{{.Digest}}", image).strip()
 
     def check(self) -> str:
         """Whether the program is there and can reach its storage."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -35,8 +36,10 @@ def with_login(environ: dict[str, str]) -> dict[str, str]:
     """The environment for podman: a login is taken out and becomes a file in memory that podman is told of."""
     if _LOGIN[0] not in environ:
         return environ
-    held = os.memfd_create("login", 0)
-    os.write(held, auth_file(*(environ[name] for name in _LOGIN)))
+    made = os.memfd_create("login", 0)
+    os.write(made, auth_file(*(environ[name] for name in _LOGIN)))
+    held = fcntl.fcntl(made, fcntl.F_DUPFD, CODE_FD + 1)  # the lowest free number is wanted for something else
+    os.close(made)
     rest = {name: value for name, value in environ.items() if name not in _LOGIN}
     return {**rest, "REGISTRY_AUTH_FILE": f"/proc/self/fd/{held}"}
 

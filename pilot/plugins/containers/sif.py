@@ -14,6 +14,7 @@ from pilot.plugins.containers import box, marks, sif_start
 from pilot.plugins.containers.allow import allowed
 from pilot.plugins.containers.base import Host, Traits
 from pilot.plugins.containers.diagnose import diagnose
+from pilot.plugins.containers.digest import of_file
 from pilot.plugins.containers.trial import missing_programs, trial
 from pilot.plugins.containers.words import BOX
 
@@ -55,6 +56,10 @@ class Sif:
     def pid(self, name: str) -> int | None:
         """Everything descends from the wrapped command."""
         return None
+
+    def digest(self, image: str) -> str:
+        """What the image's name, place or header tells."""
+        return of_file(image)
 
     def check(self) -> str:
         """The programs, the FUSE device, and the namespaces tried for real."""

@@ -74,7 +74,7 @@ APPTAINER = Family(
                 r"image .*not found",
                 r"manifest unknown",
                 r"(unauthorized|denied|not found).*\buri\b",
-                r"\buri\b.*(unauthorized|denied|not found|no such)",
+                r"\buri\b.*(unauthorized|denied|not found|no such|authentication required)",
             ),
         ),
         Case(

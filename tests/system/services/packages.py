@@ -28,13 +28,28 @@ CONTAINERS = (
     *("podman", "uidmap", "fuse-overlayfs", "slirp4netns", "runc", "iptables", "catatonit", "docker.io"),
     *("bubblewrap", "squashfs-tools", "squashfuse", "busybox-static", "debootstrap"),
 )
+IMAGES = ("docker-registry",)
 GUESTS = ("user-mode-linux",)
 BROWSER = ("chromium",)
 POSTGRES = ("postgresql",)
 # What a bare Debian Python lacks to make an environment; other builds of Python have it.
 PYTHON = () if find_spec("pip") or find_spec("ensurepip") else ("python3-venv",)
 
-ALL = (*XROOTD, *GFAL, *GRIDFTP, *PKI, *NGINX, *SWIFT, *SLURM, *CONTAINERS, *GUESTS, *BROWSER, *POSTGRES, *PYTHON)
+ALL = (
+    *XROOTD,
+    *GFAL,
+    *GRIDFTP,
+    *PKI,
+    *NGINX,
+    *SWIFT,
+    *SLURM,
+    *CONTAINERS,
+    *IMAGES,
+    *GUESTS,
+    *BROWSER,
+    *POSTGRES,
+    *PYTHON,
+)
 
 APT_WAITS_S = 600
 TRIES = 3

@@ -10,6 +10,7 @@ SERVICES = {
     "rootfs": "rootfs",
     "dockerd": "dockerd",
     "podman": "podman",
+    "images": "images",
     "panda_oracle": "panda_oracle",
     "panda_oracle_old": "panda_oracle_old",
     "postgres": "postgres",
