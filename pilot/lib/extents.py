@@ -1,20 +1,26 @@
-"""Parts of remote files: just these bytes, over HTTP or from a local file, put at their places in a sparse copy."""
+"""Parts of remote files: just these bytes, over HTTP, XRootD or from a local file, put at their places in a copy."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pilot.core.errors import CommunicationFailure, FileHandlingFailure, NoLocalSpace, PilotError, StageInFailed
 from pilot.lib.files import is_full, local_path
 from pilot.lib.http import Connection, HttpSettings
 
+if TYPE_CHECKING:
+    from pilot.lib.extents_xrootd import Reader
+
 Extent = tuple[int, int]
 """The first byte and the number of bytes."""
 
 _GAP = 64 * 1024
+_PIECE = 64 * 1024 * 1024
+_PUNCH_HOLE = 0x03  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -48,14 +54,13 @@ def fetch(url: str, extents: Sequence[Extent], target: Path, size: int | None = 
     """
     total = 0
     try:
-        read = _reader(url)
+        read = _reader(url, target)
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             if size is not None and os.fstat(descriptor).st_size < size:
                 os.truncate(descriptor, size)
-            for first, count in extents:
-                data = read(first, count)
-                total += os.pwrite(descriptor, data, first)
+            for first, count in _pieces(extents):
+                total += _put(descriptor, read(first, count), first)
         finally:
             os.close(descriptor)
             read.close()
@@ -63,6 +68,34 @@ def fetch(url: str, extents: Sequence[Extent], target: Path, size: int | None = 
         kind = NoLocalSpace if is_full(error) else FileHandlingFailure
         raise kind(f"{target}: {error.strerror}") from error
     return total
+
+
+def drop(target: Path, extents: Sequence[Extent]) -> bool:
+    """Give the room of these bytes back to the disk: they are holes again. False where the file system cannot."""
+    import ctypes
+
+    call = ctypes.CDLL(None, use_errno=True).fallocate
+    call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    descriptor = os.open(target, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return all(call(descriptor, _PUNCH_HOLE, first, count) == 0 for first, count in extents)
+    finally:
+        os.close(descriptor)
+
+
+def _pieces(extents: Iterable[Extent]) -> Iterator[Extent]:
+    """The same in pieces that fit into memory."""
+    for first, count in extents:
+        for at in range(first, first + count, _PIECE):
+            yield at, min(_PIECE, first + count - at)
+
+
+def _put(descriptor: int, data: bytes, first: int) -> int:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, first)
+        view, first = view[written:], first + written
+    return len(data)
 
 
 class _Local:
@@ -101,38 +134,15 @@ class _Http:
         self._connection.close()
 
 
-def _reader(url: str) -> _Local | _Http | _Xrootd:
+def _reader(url: str, target: Path) -> Reader:
     scheme = url.partition("://")[0].lower()
     if scheme in ("http", "https", "dav", "davs"):
         return _Http(url.replace("davs://", "https://").replace("dav://", "http://"))
     if scheme in ("root", "xroot", "roots"):
-        return _Xrootd(url)
+        from pilot.lib.extents_xrootd import reader
+
+        return reader(url, target)
     path = local_path(url)
     if path is None:
         raise StageInFailed(f"{url}: parts of such files cannot be fetched")
     return _Local(path)
-
-
-class _Xrootd:
-    """By the Python package of XRootD, where that is installed."""
-
-    def __init__(self, url: str) -> None:
-        try:
-            from XRootD import client
-        except ImportError as error:
-            raise StageInFailed(f"{url}: parts of it need the Python package xrootd") from error
-        self._url = url
-        self._file = client.File()
-        status, _ = self._file.open(url)
-        if not status.ok:
-            raise CommunicationFailure(f"{url}: {status.message.strip()}")
-
-    def __call__(self, first: int, count: int) -> bytes:
-        status, data = self._file.read(first, count)
-        if not status.ok:
-            raise CommunicationFailure(f"{self._url}: {status.message.strip()}")
-        return bytes(data)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()

@@ -80,6 +80,10 @@ class Ledger(RangeTable):
         """What the worker has."""
         return list(self._held.get(worker, ()))
 
+    def held_numbers(self) -> Iterator[int]:
+        """Those that are with workers."""
+        return chain.from_iterable(self._held.values())
+
     def upcoming(self, count: int) -> list[int]:
         """The ranges that will be handed out next, at most `count`."""
         while self._next < len(self._ids) and self._state[self._next] != _READY:

@@ -160,3 +160,47 @@ def test_ranges_of_an_input_that_cannot_be_had_fail_and_others_do_not(tmp_path, 
     assert len(events.finished) == 6 and bench.final(1).events == 60
     failed = [update for update in events.told.values() if update.status is RangeStatus.FAILED]
     assert len(failed) == 2 and "input cannot be had" in failed[0].error_text
+
+
+def test_a_range_that_needs_all_of_a_file_does_not_get_parts_of_it(tmp_path, server):
+    """Its file is here already, in parts that others needed: what is not here would be read as zeros."""
+    mixed = ranges("a.bin", True)[:2] + ranges("a.bin", False)[2:]
+    events = given(mixed)
+    bench = run(tmp_path, server, events, ["a.bin"])
+    assert len(events.finished) == 6 and bench.final(1).error is None
+    assert ("a.bin", "whole") in server.asked and server.asked[0][1] != "whole"
+
+
+BOUNDED = (
+    CODE.replace(
+        "    r.done()",
+        "    print('held', os.stat(r.path).st_blocks * 512, os.stat(r.path).st_size, flush=True)\n    r.done()",
+    )
+    .replace("(event - 1) * 1000", "(event - 1) * 100000")
+    .replace("read(1000)", "read(100000)")
+    .replace("* 125", "* 12500")
+)
+
+
+def test_the_parts_of_a_large_file_never_take_more_room_than_the_cache_has(tmp_path, server):
+    server.files["large.bin"] = b"".join(b"%08d" % n * 12500 for n in range(60))
+    parts = [
+        EventRange(f"9-1-1-{n + 1}-1", "large.bin", n + 1, n + 1, extra={"byteRanges": [[n * 100_000, 100_000]]})
+        for n in range(60)
+    ]
+    events = given(parts)
+    job = shell_job(
+        1, f"exec {shlex.quote(sys.executable)} -c {shlex.quote('import os' + BOUNDED)}", eventService="True"
+    )
+    job |= {
+        "inFiles": "large.bin", "scopeIn": "test", "inFilePaths": server.url("large.bin"), "fsize": "6000000",
+        "usePrefetcher": "True", "maxDiskCount": "2",
+    }  # fmt: skip
+    source = DummySource([job])
+    source.events = events
+    bench = Bench(tmp_path, source)
+    assert bench.run(patience_s=60, cleanup="none") == 0
+    assert len(events.finished) == 60
+    held = [line.split() for line in (bench.directory(1) / "payload.stdout").read_text().splitlines()]
+    assert {int(words[2]) for words in held} == {6_000_000}
+    assert max(int(words[1]) for words in held) <= 1_000_000 + 2 * 4096 * 15

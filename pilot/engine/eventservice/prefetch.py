@@ -16,7 +16,6 @@ from typing import Any
 from pilot.core.errors import PilotError, StageInFailed, error_of_code
 from pilot.core.job import InputFile, JobDefinition
 from pilot.core.ranges import EventRange
-from pilot.core.rangestate import RangeState
 from pilot.core.storage import StagingSite
 from pilot.lib import extents
 from pilot.lib.cancel import Cancel
@@ -31,6 +30,7 @@ _log = logging.getLogger("pilot.events")
 _LOOK = 64
 _TRIES = 3
 KEY = "byteRanges"
+WHOLE: list[extents.Extent] = [(0, 1 << 62)]
 
 
 class Prefetched:
@@ -64,7 +64,7 @@ class Prefetched:
         """The path of the range's input; None while it is on its way."""
         if item.lfn not in self._cached:
             return None if item.lfn in self._inputs or item.path else item.lfn
-        if extents.without(_needs(item), self._parts.get(item.lfn, [(0, 1 << 62)])):
+        if extents.without(_needs(item), self._parts[item.lfn]):
             return None
         return self._inside(str(self._place(item.lfn)))
 
@@ -82,15 +82,15 @@ class Prefetched:
         names = [item.lfn for item in items if self.path(item) is None]
         if not names:
             return
-        self._drop_partial(items, names)
+        self._fetch_more(items, names, ledger)
         sizes = {lfn: item.size or 0 for lfn, item in self._inputs.items()}
-        orders = plan(
-            [item.lfn for item in items], sizes, self._cached, self._under_way, self._in_use(ledger), self._limit
-        )
+        sizes |= {item.lfn: 0 for item in items if _needs(item) != WHOLE}  # of these only what there is room for comes
+        in_use = {item.lfn for item in map(ledger.range, ledger.held_numbers())}
+        orders = plan([item.lfn for item in items], sizes, self._cached, self._under_way, in_use, self._limit)
         for name in orders.evict:
             self._evict(name)
         for name in orders.fetch:
-            self._fetch(name, [item for item in items if item.lfn == name])
+            self._fetch(name, [item for item in items if item.lfn == name], items[0])
 
     def close(self) -> None:
         """Stop fetching and remove the cache."""
@@ -98,14 +98,28 @@ class Prefetched:
         for name in list(self._cached):
             self._evict(name)
 
-    def _drop_partial(self, items: list[EventRange], names: list[str]) -> None:
-        """Of inputs that are here in parts, and of which other parts are needed now, those are fetched."""
-        for name in set(names) & set(self._parts):
-            if name not in self._under_way:
-                self._fetch(name, [item for item in items if item.lfn == name])
+    def _fetch_more(self, items: list[EventRange], names: list[str], ledger: Ledger) -> None:
+        """Of inputs that are here in parts, and of which other parts are needed now, those are fetched. Where they
+        would not fit, parts that nobody needs any more go first."""
+        for name in set(names) & set(self._cached) - set(self._under_way):
+            mine = [item for item in items if item.lfn == name]
+            if _bytes(extents.merged(need for item in mine for need in _needs(item))) > self._room():
+                self._shrink(name, [*mine, *(ledger.range(n) for n in ledger.held_numbers())])
+            self._fetch(name, mine, items[0])
 
-    def _in_use(self, ledger: Ledger) -> set[str]:
-        return {ledger.range(n).lfn for n in ledger.in_state(RangeState.HELD)}
+    def _room(self) -> int:
+        return self._limit - sum(self._cached.values()) - sum(self._under_way.values())
+
+    def _shrink(self, name: str, needed: list[EventRange]) -> None:
+        """Let go of the parts of an input that none of these ranges needs."""
+        kept = extents.merged(need for item in needed if item.lfn == name for need in _needs(item))
+        gone = extents.without(self._parts[name], kept)
+        try:
+            if gone and extents.drop(self._place(name), gone):
+                self._parts[name] = extents.without(self._parts[name], gone)
+                self._cached[name] = self._place(name).stat().st_blocks * 512
+        except OSError as error:
+            _log.debug("%s: %s", name, error)
 
     def _evict(self, name: str) -> None:
         self._cached.pop(name, None)
@@ -118,20 +132,29 @@ class Prefetched:
     def _place(self, name: str) -> Path:
         return self._folder / name.replace("/", "_")
 
-    def _fetch(self, name: str, items: list[EventRange]) -> None:
+    def _fetch(self, name: str, items: list[EventRange], first: EventRange) -> None:
+        """Fetch the input for these ranges, or of its parts as many as there is room for. What the `first` range of all
+        needs comes in any case: otherwise nobody could go on."""
         item = self._inputs.get(name) or InputFile(name, path=items[0].path)
-        wholes = [needs for needs in map(_needs, items) if not needs]
-        wanted = [] if wholes else extents.merged(extent for one in items for extent in _needs(one))
         known = self._parts.get(name, [])
-        self._under_way[name] = item.size or 0
+        whole, room = _needs(items[0]) == WHOLE, self._room()
+        wanted: list[extents.Extent] = []
+        for one in items:
+            more = extents.merged([*wanted, *extents.without(_needs(one), known)])
+            if whole or _needs(one) == WHOLE or (one is not first and _bytes(more) > room):
+                break
+            wanted = more
+        if not (whole or wanted):
+            return
+        self._under_way[name] = (item.size or 0) if whole else _bytes(wanted)
 
         def work() -> list[extents.Extent]:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if wanted:
-                extents.fetch(self._source(item), extents.without(wanted, known), self._place(name), item.size)
-                return extents.merged([*known, *wanted])
-            self._whole(item)
-            return [(0, 1 << 62)]
+            if whole:
+                self._whole(item)
+                return WHOLE
+            extents.fetch(self._source(item), wanted, self._place(name), item.size)
+            return extents.merged([*known, *wanted], 0)
 
         def done(parts: Any, error: PilotError | None) -> None:
             self._post(lambda: self._arrived(name, parts, error))
@@ -172,9 +195,14 @@ class Prefetched:
         return plan_stage_in(replace(self._definition, inputs=(item,)), str(self._folder), self._site)
 
 
+def _bytes(parts: list[extents.Extent]) -> int:
+    return sum(count for _, count in parts)
+
+
 def _needs(item: EventRange) -> list[extents.Extent]:
-    """The bytes that the range needs, empty if nobody tells."""
+    """The bytes that the range needs: all of them if nobody tells which."""
     listed = item.extra.get(KEY)
     if not isinstance(listed, list):
-        return []
-    return [(int(pair[0]), int(pair[1])) for pair in listed if isinstance(pair, list) and len(pair) == 2]
+        return WHOLE
+    pairs = [pair for pair in listed if isinstance(pair, list) and len(pair) == 2]
+    return [(int(first), int(count)) for first, count in pairs] or WHOLE
