@@ -32,6 +32,11 @@ class Tally:
         self._max = dict.fromkeys(_LEVELS, 0)
         self._area = dict.fromkeys(_LEVELS, 0.0)
 
+    @property
+    def max_pss_kb(self) -> int:
+        """The largest PSS so far that is not in doubt."""
+        return self._max["pss_kb"]
+
     def add(self, sample: Sample) -> None:
         """Take one more look at the living payload into account."""
         last = self.last

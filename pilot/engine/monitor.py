@@ -151,6 +151,8 @@ class Monitor:
         if watch is None:
             return Usage()
         orphans = self._orphans.find(list(self._watches.values()))
+        if len(self._watches) == 1:
+            self._orphans.leaders_left(watch)
         answers = self._surveyor.settle(key, watch.last_survey, _LAST_SURVEY_S)
         with watch.lock:
             with self._wake:

@@ -136,15 +136,16 @@ class Family:
         stats = [(pid, ticks, self._proc.stat(pid)) for pid, ticks in self._roots.items()]
         return [pid for pid, ticks, stat in stats if stat is not None and stat.start_ticks == ticks]
 
-    def exact(self) -> Sample | None:
-        """The last look once more, with the exact memory of every process; None while that would cost too much.
+    def exact(self, *, doubtful: bool = False) -> Sample | None:
+        """The last look once more, with the exact memory of every process, or of every `doubtful` one; None while that
+        would cost too much.
 
         After walks that took a time t, the next ones are made 100 t later: at most one part in 100 of a core.
         """
         if time.monotonic() < self._exact_after:
             return None
         begun = time.thread_time()
-        self._walk(exact=True)
+        self._walk(exact=True, doubtful=doubtful)
         self._exact_after = time.monotonic() + 100 * (time.thread_time() - begun)
         return self._sample()
 
@@ -205,11 +206,11 @@ class Family:
             now.child_system_ticks - before.stat.child_system_ticks,
         )
 
-    def _walk(self, exact: bool) -> None:
+    def _walk(self, exact: bool, doubtful: bool = False) -> None:
         """Walk the pages of the processes whose exact memory is least known, as far as the budget goes."""
         now = time.monotonic()
         living = [m for m in self.members.values() if m.stat.alive]
-        due = living if exact else [m for m in living if m.walk_due(now)]
+        due = living if exact and not doubtful else [m for m in living if m.walk_due(now)]
         due.sort(key=lambda m: (not m.doubtful, -abs(m.stat.rss_kb - m.rss_walked_kb), m.walked_at))
         for member in due:
             if not exact and not self._budget.open:

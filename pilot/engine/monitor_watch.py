@@ -28,6 +28,8 @@ _FIRST_LOOKS_S = (0.0, 0.01, 0.03, 0.1, 0.3, 0.6)
 _POINTS = 500
 #: The most that one page fault brings of a file (the kernel's fault-around).
 _FAULT_KB = 64
+#: An estimate of the PSS that is so much over the largest known one is worth to be made sure of.
+_NEW_PEAK = 1.03
 _LOGS = ("payload.stdout", "payload.stderr")
 
 
@@ -62,7 +64,10 @@ class Watch:
 
     def look(self, orphans: list[int]) -> Sample:
         """Take a sample into account; tells the newest state, which for an ended payload is the last living one."""
-        sample = msgspec.structs.replace(self.family.look(orphans), workdir_kb=self.disk.size >> 10)
+        sample = self.family.look(orphans)
+        if not sample.pss_settled and sample.pss_kb > _NEW_PEAK * self.tally.max_pss_kb:
+            sample = self.family.exact(doubtful=True) or sample  # a peak is worth its page walks
+        sample = msgspec.structs.replace(sample, workdir_kb=self.disk.size >> 10)
         if self.group is not None:
             reading = self.group.read()
             self.reading = reading if reading != Reading() else self.reading

@@ -121,6 +121,11 @@ class Proc:
         self._reuse_s = reuse_s
         self._kin: tuple[float, dict[int, list[int]]] = (-1e9, {})
 
+    @property
+    def lists_children(self) -> bool:
+        """Whether the kernel has lists of children, by thread."""
+        return self._lists
+
     def read(self, name: str) -> bytes | None:
         """All of a small file below the root, None when it (or its process) is not there."""
         try:
@@ -143,6 +148,11 @@ class Proc:
         """The process's state, kin, CPU and resident memory."""
         text = self.read(f"{pid}/stat")
         return parse_stat(text) if text else None
+
+    def ran_s(self, pid: int) -> float:
+        """CPU time of the first thread, finer than clock ticks; 0 if not told. A zombie still tells it."""
+        words = (self.read(f"{pid}/schedstat") or b"0").split()
+        return int(words[0]) / 1e9
 
     def peak_kb(self, pid: int) -> int:
         """The largest resident memory that the process had since it became the program that it is; 0 if not told."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,74 @@ for pid in [child(hog) for n in range(4)]: os.waitpid(pid, 0)
     assert usage.max_processes == 5
 
 
+def test_a_peak_is_known_exactly_although_the_budget_for_page_walks_is_used_up(
+    inbox: Inbox, payload: Start, tmp_path: Path
+) -> None:
+    """Four children that share 60 MB with their parent: 300 MB resident, 60 MB in truth."""
+    monitor = Monitor(inbox.put, interval_s=0.2)
+    monitor._budget.spend(1000.0)
+    monitor.start()
+    work = "kept = hold(60)\nfor n in range(4): child(time.sleep, 1.5)\nfor n in range(4): os.wait()\n"
+    usage = watched(monitor, payload(work), tmp_path)
+    monitor.close()
+    assert 60 * 1024 < usage.max_pss_kb < 75 * 1024
+    assert usage.max_rss_kb > 280 * 1024
+
+
+def orphan_zombies() -> list[int]:
+    """Children of this thread that have ended, lead a session and were not collected."""
+    found = []
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if fields[0] == "Z" and fields[3] == pid:
+            found.append(int(pid))
+    return found
+
+
+#: Twenty short-lived daemons, ten of which lead a session; ends when all have ended.
+DAEMONS = """
+read, write = os.pipe()
+for n in range(20):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            if n % 2: os.setsid()
+            burn(0.03)
+        os._exit(0)
+    os.wait()
+os.close(write)
+os.read(read, 1)
+"""
+
+
+def test_daemons_that_come_and_go_between_two_looks_are_counted(inbox: Inbox, payload: Start, tmp_path: Path) -> None:
+    """Nobody has ever seen them alive, and those that led a session might be somebody's who waits for them."""
+    monitor = Monitor(inbox.put, interval_s=60.0)
+    monitor.start()
+    before = os.times()
+    usage = watched(monitor, payload("time.sleep(0.7)\n" + DAEMONS + "time.sleep(0.3)\n"), tmp_path)
+    monitor.close()
+    for pid in orphan_zombies():
+        os.waitpid(pid, 0)
+    after = os.times()
+    truth_s = after.children_user + after.children_system - before.children_user - before.children_system
+    assert truth_s > 0.6
+    assert usage.cpu_s == pytest.approx(truth_s, rel=0.03)
+
+
+def test_ended_session_leaders_that_nobody_waits_for_do_not_pile_up(
+    monitor: Monitor, payload: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pilot.engine.monitor_orphans._SURELY_NOBODYS_S", 0.5)
+    child = payload(DAEMONS + "open('done', 'w').close()\ntime.sleep(60)\n")
+    monitor.watch("1.1", child, tmp_path, Limits())
+    end = time.monotonic() + 30
+    while time.monotonic() < end and (orphan_zombies() or not (tmp_path / "done").exists()):
+        select.select([child.pidfd], [], [], 0.1)
+    assert (tmp_path / "done").exists() and orphan_zombies() == []
+    assert child.poll() is None
+
+
 def test_io_of_ended_children_is_counted(monitor: Monitor, payload: Start, tmp_path: Path) -> None:
     usage = watched(
         monitor, payload("os.waitpid(child(lambda: open('f', 'wb').write(bytes(3_000_000))), 0)\n"), tmp_path
@@ -142,7 +211,8 @@ def test_what_nobody_watches_has_used_nothing(monitor: Monitor) -> None:
 def test_processes_that_are_no_descendants_are_counted_when_they_are_included(
     monitor: Monitor, payload: Start, tmp_path: Path
 ) -> None:
-    front, behind = payload("time.sleep(1.5)"), payload("kept = hold(40)\nburn(0.3)\ntime.sleep(20)")
+    behind = payload("kept = hold(40)\nburn(0.3)\nopen('done', 'w').close()\ntime.sleep(60)")
+    front = payload("while not os.path.exists('done'): time.sleep(0.05)\ntime.sleep(0.8)")
     monitor.watch("1.1", front, tmp_path, Limits())
     assert monitor.include("1.1", behind.pid)
     assert not monitor.include("unknown", behind.pid) and not monitor.include("1.1", 2**22 + 1)
