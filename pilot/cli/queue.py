@@ -155,7 +155,7 @@ def _present(folder: Path, kind: str, *names: str) -> list[Where]:
 
 def _completed(site: StagingSite, settings: Settings, workdir: Path, queue: QueueData) -> StagingSite:
     """With the directories that the command line names, and a storage of the pilot's own where there is no other."""
-    local = Storage("LOCAL", accesses=(Access(f"file://{workdir}/storage/"),))
+    local = Storage("LOCAL", accesses=(Access(f"file://{_place(settings.local_storage) or f'{workdir}/storage'}/"),))
     writes = bool(site.storages_for("write_lan", "w", "pw"))
     own = {} if writes else {"write_lan": ("LOCAL",), "read_lan": ("LOCAL",)}
     return msgspec.structs.replace(

@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ from pilot.cli.info import Info, info_of
 from pilot.cli.named_environment import with_setup
 from pilot.cli.staging import make_traces, make_transferer, tool_settings
 from pilot.cli.store import db_path
+from pilot.cli.workplace import BRAINDUMP, workplace
 from pilot.core.errors import PilotError
-from pilot.core.exitcodes import ExitCode
 from pilot.core.settings import Settings
 from pilot.core.update import Node
 from pilot.lib.redact import Redactor
@@ -74,15 +73,9 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
     log.to_stderr(log_level, redactor)
     for note in ctx.meta["pilot.notes"]:
         logging.getLogger("pilot").info("%s", note)
-    workdir = Path(settings.workdir).absolute()
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        click.echo(f"pilot: {workdir}: {error.strerror}", err=True)
-        return ExitCode.MKDIR
-    if settings.db:
-        db_path(settings, workdir)  # a wrong one is told before anything else is done
-    with _only_pilot_in(workdir):
+    with workplace(settings, os.environ) as (settings, workdir):
+        if settings.db:
+            db_path(settings, workdir)  # a wrong one is told before anything else is done
         return _run(settings, workdir, files, redactor, info)
 
 
@@ -213,23 +206,6 @@ def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
     return UntoldSource(found)
 
 
-@contextlib.contextmanager
-def _only_pilot_in(workdir: Path) -> Iterator[None]:
-    """One pilot a work directory: a second one would take the first one's jobs for a dead pilot's."""
-    import fcntl
-
-    fd = os.open(workdir / ".pilot.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise click.UsageError(f"another pilot is at work in {workdir}: give this one its own --workdir") from None
-    try:
-        yield
-    finally:
-        os.close(fd)
-
-
 def _mark_of(workdir: Path) -> str:
     """Marks half-written files: the same for every pilot in a directory, so that the next one writes over them."""
     import hashlib
@@ -257,4 +233,4 @@ def _write_braindump(settings: Settings, workdir: Path, pilot: int) -> None:
         "url": settings.url,
         "python": sys.version.split()[0],
     }
-    write_atomically(workdir / "pilot.braindump.json", json.dumps(facts, indent=2) + "\n")
+    write_atomically(workdir / BRAINDUMP, json.dumps(facts, indent=2) + "\n")

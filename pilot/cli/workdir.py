@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
 
 import click
 
 _NOTHING_FITS = 69
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 @click.command(name="workdir")
@@ -33,7 +31,10 @@ def command(
         names = scratch.order_of(order)
     except ValueError as error:
         raise click.UsageError(f"--order: {error}") from error
-    wanted = _bytes(need, os.environ.get("PEGASUS_WN_TMP_MIN_SPACE", ""))
+    try:
+        wanted = scratch.need_bytes(need, os.environ.get("PEGASUS_WN_TMP_MIN_SPACE", ""))
+    except ValueError as error:
+        raise click.UsageError(f"--need {error}") from error
     reaped: list[str] = []
     if reaping:
         bases = {os.path.abspath(n if n[0] == "/" else os.environ.get(n) or "/tmp") for n in names}
@@ -63,13 +64,3 @@ def command(
     if not (as_json or explain):
         click.echo(path)
     return 0
-
-
-def _bytes(text: str, minimum_kib: str) -> int:
-    """A number of bytes as people write it; else the variable's KiB; else 1,000,000 KiB."""
-    if not text:
-        return int(minimum_kib) * 1024 if minimum_kib.isdigit() else 1_000_000 * 1024
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", text.strip().lower())
-    if found is None:
-        raise click.UsageError(f"--need {text!r} is no size; try 500M or 2G")
-    return int(float(found[1]) * _UNITS[found[2]])

@@ -29,7 +29,25 @@ class Settings:
     jobs: int = setting(0, "end after this many jobs (0: no limit)", env="PILOT_JOBS")
     slots: str = setting("1", "jobs at once: a number, or auto to fill the node", env="PILOT_SLOTS")
     prefetch_jobs: int = setting(0, "jobs beyond the slots whose inputs are fetched ahead", env="PILOT_PREFETCH_JOBS")
-    workdir: str = setting(".", "where the job directories and the PilotDB live", env="PILOT_WORKDIR")
+    workdir: str = setting(
+        "",
+        "where the job directories and the PilotDB live (default: here, or what --scratch finds)",
+        env="PILOT_WORKDIR",
+    )
+    scratch: str = setting(
+        "",
+        "without --workdir: find one on this node, removed at the end: seed-3.1, pegasus-5, or variables and paths",
+        env="PILOT_SCRATCH",
+    )
+    scratch_need: str = setting(
+        "",
+        "with --scratch: the room for it, as 2G  [$PEGASUS_WN_TMP_MIN_SPACE in KiB, else 1 GB]",
+        env="PILOT_SCRATCH_NEED",
+    )
+    scratch_best: bool = setting(False, "with --scratch: the best place, not the first that fits")
+    local_storage: str = setting(
+        "", "where outputs go for which there is no storage (default: storage in the work directory)"
+    )
     db: str = setting("", "the PilotDB's file (default: pilot.db in the work directory)", env="PILOT_DB")
     cleanup: str = setting(
         "records",

@@ -7,13 +7,15 @@ when the owner dies, however it dies. It tells which directory belongs to it and
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -48,6 +50,12 @@ class WorkDirectory:
         shutil.rmtree(self.path, ignore_errors=True)
         self.release()
 
+    def leave(self) -> None:
+        """Leave the directory and the claim, as if we had died: for a later pilot to adopt, or to reap."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
     def release(self) -> None:
         """Give up the claim and leave the directory as it is."""
         if self._descriptor >= 0:
@@ -57,9 +65,14 @@ class WorkDirectory:
             self._descriptor = -1
 
 
-def make(base: str, need_bytes: int) -> WorkDirectory:
-    """Make a directory below `base` and claim `need_bytes` for it. Raises `OSError`."""
+def make(base: str, need_bytes: int, why_not: Callable[[], str] = lambda: "") -> WorkDirectory:
+    """Make a directory below `base` and claim `need_bytes` for it. Raises `OSError`.
+
+    `why_not` is asked while nobody else below `base` may claim anything; what it says is the error (ENOSPC).
+    """
     with _turn(base):
+        if why := why_not():
+            raise OSError(errno.ENOSPC, why)
         path = tempfile.mkdtemp(prefix=_PREFIX, dir=base)
         claim = path + _CLAIM
         facts = Claim(path, need_bytes, socket.gethostname(), os.getpid(), os.getuid())
@@ -84,8 +97,31 @@ def reserved_bytes(base: str) -> int:
     return total
 
 
-def reap(base: str) -> list[str]:
-    """Remove what dead pilots of this user and node left below `base`, and nothing else; the directories removed."""
+def adopt(base: str, is_wanted: Callable[[str], bool]) -> WorkDirectory | None:
+    """Take over the directory of a dead pilot of this user and node that `is_wanted`; None if there is none."""
+    found: WorkDirectory | None = None
+    try:
+        with _turn(base):
+            for path, claim, descriptor in _claims(base):
+                wanted = descriptor >= 0 and found is None and _is_ours(base, path, claim)
+                if wanted and os.path.isdir(claim.directory) and is_wanted(claim.directory):
+                    text = msgspec.json.encode(msgspec.structs.replace(claim, pid=os.getpid()))
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, text, 0)
+                    found = WorkDirectory(claim.directory, path, descriptor)
+                elif descriptor >= 0:
+                    os.close(descriptor)
+    except OSError:
+        # A base that cannot be locked or read has nothing of ours.
+        return found
+    return found
+
+
+def reap(base: str, is_kept: Callable[[str, float], bool] = lambda path, age_s: False) -> list[str]:
+    """Remove what dead pilots of this user and node left below `base`, and nothing else; the directories removed.
+
+    `is_kept` spares a directory, given its path and the seconds since it was claimed.
+    """
     removed: list[str] = []
     try:
         with _turn(base):
@@ -93,7 +129,8 @@ def reap(base: str) -> list[str]:
                 if descriptor < 0:
                     continue
                 try:
-                    if _is_ours(base, path, claim):
+                    age_s = time.time() - os.fstat(descriptor).st_mtime
+                    if _is_ours(base, path, claim) and not is_kept(claim.directory, age_s):
                         shutil.rmtree(claim.directory, ignore_errors=True)
                         os.unlink(path)
                         removed.append(claim.directory)

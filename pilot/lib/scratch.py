@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
@@ -40,6 +41,7 @@ _NETWORK = frozenset(
 _MEMORY = frozenset({"tmpfs", "ramfs"})
 #: File systems that set space aside at once when asked, so that a quota shows before it hurts.
 _ALLOCATES = frozenset({"ext4", "xfs", "btrfs"})
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _RDONLY, _NOEXEC = 1, 8
 
 
@@ -75,6 +77,19 @@ def order_of(words: str) -> tuple[str, ...]:
     if not names:
         raise ValueError("the order names nothing")
     return names
+
+
+def need_bytes(text: str, minimum_kib: str = "") -> int:
+    """A number of bytes as people write it (`2G`); else the minimum in KiB; else 1,000,000 KiB.
+
+    Raises `ValueError`.
+    """
+    if not text:
+        return int(minimum_kib) * 1024 if minimum_kib.isdigit() else 1_000_000 * 1024
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", text.strip().lower())
+    if found is None:
+        raise ValueError(f"{text!r} is no size; try 500M or 2G")
+    return int(float(found[1]) * _UNITS[found[2]])
 
 
 def survey(

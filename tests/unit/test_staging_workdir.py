@@ -102,3 +102,37 @@ def test_what_a_killed_pilot_left_is_reaped_and_nothing_else(tmp_path: Path) -> 
     assert claims.reap(str(tmp_path)) == [left]
     assert not os.path.exists(left)
     assert (tmp_path / "pilot.somebody").is_dir() and (tmp_path / "precious").is_dir()
+
+
+def test_a_place_is_claimed_only_while_nothing_speaks_against_it(tmp_path: Path) -> None:
+    def full() -> str:
+        (here,) = scratch.survey({}, [str(tmp_path)], 1 << 60, reserved=claims.reserved_bytes)
+        return here.why
+
+    with pytest.raises(OSError, match="needed"):
+        claims.make(str(tmp_path), 1 << 60, full)
+    assert [name for name in os.listdir(tmp_path) if not name.startswith(".")] == []
+
+
+def test_what_is_left_on_purpose_is_adopted_once_by_whoever_wants_it_and_reaped_by_nobody_meanwhile(
+    tmp_path: Path,
+) -> None:
+    base = str(tmp_path)
+    made = claims.make(base, 5000)
+    assert claims.adopt(base, lambda path: True) is None, "its owner lives"
+    made.leave()
+    assert claims.adopt(base, lambda path: False) is None
+    assert claims.reap(base, lambda path, age_s: path == made.path and 0 <= age_s < 100) == []
+    mine = claims.adopt(base, lambda path: path == made.path)
+    assert mine is not None and mine.path == made.path
+    assert claims.adopt(base, lambda path: True) is None and claims.reap(base) == []
+    assert claims.reserved_bytes(base) == 5000
+    mine.remove()
+    assert [name for name in os.listdir(tmp_path) if not name.startswith(".")] == []
+
+
+def test_a_size_is_understood_as_people_write_it() -> None:
+    assert [scratch.need_bytes(text) for text in ("10", "2k", "1.5 MB", "1GiB")] == [10, 2048, 3 << 19, 1 << 30]
+    assert scratch.need_bytes("", "5") == 5120 and scratch.need_bytes("") == 1_024_000_000
+    with pytest.raises(ValueError, match="is no size"):
+        scratch.need_bytes("much")

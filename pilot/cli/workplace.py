@@ -1,0 +1,161 @@
+"""The work directory of `pilot run`: as named, the present one, or found on this node and removed at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pilot.core.exitcodes import ExitCode
+from pilot.core.settings import Settings
+
+if TYPE_CHECKING:
+    from pilot.lib.claims import WorkDirectory
+
+BRAINDUMP = "pilot.braindump.json"
+#: What wrappers look for where they started the pilot.
+_FOR_WRAPPERS = "pandaIDs.out"
+#: What a dead pilot left undone is kept for a later one of its queue for so long.
+_KEPT_S = 3 * 86400.0
+_INODES = 1000
+_log = logging.getLogger("pilot.workdir")
+
+
+class NoPlace(click.ClickException):
+    """There is no room for a work directory."""
+
+    exit_code = ExitCode.NO_SPACE
+
+
+class NotMade(click.ClickException):
+    """The work directory that is named cannot be made."""
+
+    exit_code = ExitCode.MKDIR
+
+
+@contextlib.contextmanager
+def workplace(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[Settings, Path]]:
+    """The settings with the work directory, which nobody else uses meanwhile, and its path.
+
+    One that was found is removed on every way out, unless there is work left in it for a later pilot. Raises
+    `NotMade` and `NoPlace`, and `click.UsageError` when another pilot is at work there.
+    """
+    if settings.workdir or not settings.scratch:
+        named = Path(settings.workdir or ".").absolute()
+        try:
+            named.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NotMade(f"{named}: {error.strerror}") from error
+        with _only_pilot_in(named):
+            yield settings, named
+        return
+    start, made = Path.cwd(), _found(settings, environ)
+    path = Path(made.path)
+    try:
+        with _only_pilot_in(path):
+            yield replace(settings, workdir=made.path, local_storage=settings.local_storage or f"{start}/storage"), path
+    finally:
+        with contextlib.suppress(OSError):
+            told = (path / _FOR_WRAPPERS).read_bytes()
+            with (start / _FOR_WRAPPERS).open("ab") as file:
+                file.write(told)
+        if _work_left(path):
+            _log.warning("%s is left to the next pilot: there is work to be finished in it", path)
+            made.leave()
+        else:
+            made.remove()
+
+
+def _found(settings: Settings, environ: Mapping[str, str]) -> WorkDirectory:
+    """A dead pilot's directory with work for us in it, else a new one; what dead pilots left otherwise is removed."""
+    from pilot.lib import claims, scratch
+
+    try:
+        names = scratch.order_of(settings.scratch)
+        need = scratch.need_bytes(settings.scratch_need, environ.get("PEGASUS_WN_TMP_MIN_SPACE", ""))
+    except ValueError as error:
+        raise click.UsageError(f"--scratch: {error}") from error
+    bases = dict.fromkeys(os.path.abspath(p) for n in names if (p := n if n[0] == "/" else environ.get(n, "")))
+    for base in bases:
+        if made := claims.adopt(base, lambda path: _is_ours(Path(path), settings)):
+            _log.info("%s: what a dead pilot left undone here is taken up", made.path)
+            return made
+        for gone in claims.reap(base, _is_kept):
+            _log.info("removed %s, left by a pilot that died", gone)
+    places = scratch.survey(environ, names, need, _INODES, claims.reserved_bytes)
+    for place in places:
+        if not place.fits:
+            _log.log(
+                logging.INFO if place.path else logging.DEBUG,
+                "no work directory by %s: %s %s",
+                place.name,
+                place.path,
+                place.why,
+            )
+    fitting = [place for place in places if place.fits]
+    for place in sorted(fitting, key=lambda place: place.rank) if settings.scratch_best else fitting:
+        try:
+            return claims.make(place.path, need, partial(_why_not, place.path, need))
+        except OSError as error:
+            _log.warning("no work directory by %s: %s: %s", place.name, place.path, error.strerror or error)
+    reasons = "; ".join(f"{place.name}: {place.why}" for place in places if place.path)
+    raise NoPlace(f"no work directory with {need} bytes ({reasons or 'no candidate is set'})")
+
+
+def _why_not(path: str, need: int) -> str:
+    """What has come to speak against a place since it was surveyed; asked while nobody else may claim anything."""
+    from pilot.lib import claims, scratch
+
+    return scratch.survey({}, [path], need, _INODES, claims.reserved_bytes)[0].why
+
+
+def _braindump(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads((path / BRAINDUMP).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _work_left(path: Path) -> bool:
+    from pilot.db.left import unfinished_below
+
+    return unfinished_below(str(_braindump(path).get("db") or path / "pilot.db"), path) > 0
+
+
+def _is_ours(path: Path, settings: Settings) -> bool:
+    """Whether a dead pilot's directory holds work that this pilot would report to the same place."""
+    told = _braindump(path)
+    db = str(Path(settings.db).absolute()) if settings.db else f"{path}/pilot.db"
+    same = (told.get("queue"), told.get("source"), told.get("url"), told.get("db"))
+    return same == (settings.queue, settings.source, settings.url, db) and _work_left(path)
+
+
+def _is_kept(path: str, age_s: float) -> bool:
+    """Whether a dead pilot's directory waits for a pilot of its own queue."""
+    return age_s < _KEPT_S and _work_left(Path(path))
+
+
+@contextlib.contextmanager
+def _only_pilot_in(workdir: Path) -> Iterator[None]:
+    """One pilot a work directory: a second one would take the first one's jobs for a dead pilot's."""
+    import fcntl
+
+    fd = os.open(workdir / ".pilot.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise click.UsageError(f"another pilot is at work in {workdir}: give this one its own --workdir") from None
+    try:
+        yield
+    finally:
+        os.close(fd)
