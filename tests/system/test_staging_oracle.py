@@ -86,7 +86,97 @@ def case_empty(at: str) -> list[dict[str, object]]:
     return []
 
 
-CASES = [case_files, case_dirs, case_priorities, case_move, case_missing, case_empty]
+def case_url_forms(at: str) -> list[dict[str, object]]:
+    """The forms of a local URL; relative ones begin in the current directory."""
+    return [
+        transfer(1, f"file:{at}/in/a", f"file:///{at}/out/three-slashes"),
+        transfer(2, f"file://localhost{at}/in/a", f"file://localhost{at}/out/localhost"),
+        transfer(3, "file://work/in/a", "file://work/out/relative"),
+        transfer(4, "work/in/b", "work/out/bare"),
+        transfer(5, "file://${DATA}/a", "file://$DATA/../out/braces"),
+        transfer(6, f"file://{at}/in/a", f"symlink:{at}/out/link-without-slashes"),
+        transfer(7, f"file://{at}/in/größe", f"file://{at}/out/größe"),
+        transfer(8, f"file://{at}/in/a+b&c=d#e?f", f"file://{at}/out/a+b&c=d#e?f"),
+        transfer(9, f"file:///{at}/in/a", "file://localhost/$DATA/../out/local-variable"),
+    ]
+
+
+def case_keys_of_all_kinds(at: str) -> list[dict[str, object]]:
+    """What a planner writes beside what matters here."""
+    return [
+        transfer(
+            1,
+            [place(f"file://{at}/in/a", priority="10", checkpoint=False), place(f"file://{at}/in/nope", type=None)],
+            f"file://{at}/out/a",
+            linkage="input",
+            bypass=True,
+            verify_symlink_source=False,
+            transfer_as_is={"more": [1, 2]},
+        ),
+        {"type": "transfer", "src_urls": [place(f"file://{at}/in/b")], "dest_urls": [place(f"file://{at}/out/b")]},
+        transfer(3, f"file://{at}/in/a", f"file://{at}/out/c", linkage="inout", generate_checksum=False),
+    ]
+
+
+def case_destinations(at: str) -> list[dict[str, object]]:
+    """Of several destinations the one with the highest priority; a later entry writes over an earlier one."""
+    ends = [place(f"file://{at}/out/low", priority=1), place(f"file://{at}/out/high", priority=50)]
+    return [
+        {**transfer(1, f"file://{at}/in/a", ""), "dest_urls": ends},
+        transfer(2, f"file://{at}/in/b", f"file://{at}/in/existing"),
+        transfer(3, f"file://{at}/in/a", f"file://{at}/in/a"),
+        transfer(4, f"file://{at}/in/link", f"file://{at}/out/by-link"),
+        transfer(5, f"file://{at}/in/link", f"symlink://{at}/out/link-to-link"),
+    ]
+
+
+def case_dangling(at: str) -> list[dict[str, object]]:
+    """A link to what is not there: only where nobody is to look."""
+    return [transfer(1, f"file://{at}/in/nope", f"symlink://{at}/out/dangling", verify_symlink_source=False)]
+
+
+def case_refused_link(at: str) -> list[dict[str, object]]:
+    return [transfer(1, f"file://{at}/in/nope", f"symlink://{at}/out/dangling")]
+
+
+def case_unreadable_source_then_next(at: str) -> list[dict[str, object]]:
+    sources = [place(f"file://{at}/in/nope", priority=9), place(f"file://{at}/in/b", "other-site", priority=1)]
+    return [transfer(1, sources, f"file://{at}/out/next")]
+
+
+def case_remove_a_folder(at: str) -> list[dict[str, object]]:
+    """Without `recursive` a directory stays."""
+    return [{"type": "remove", "target": place(f"file://{at}/in/folder")}]
+
+
+def case_mkdir_where_a_file_is(at: str) -> list[dict[str, object]]:
+    return [{"type": "mkdir", "target": place(f"file://{at}/in/a/below")}]
+
+
+def case_link_removed(at: str) -> list[dict[str, object]]:
+    return [
+        {"type": "remove", "target": place(f"symlink://{at}/in/link")},
+        {"type": "mkdir", "target": place(f"{at}/new dir/with blank")},  # two of them are too much for the other one
+    ]
+
+
+CASES = [
+    case_files,
+    case_dirs,
+    case_priorities,
+    case_move,
+    case_missing,
+    case_empty,
+    case_url_forms,
+    case_keys_of_all_kinds,
+    case_destinations,
+    case_dangling,
+    case_refused_link,
+    case_unreadable_source_then_next,
+    case_remove_a_folder,
+    case_mkdir_where_a_file_is,
+    case_link_removed,
+]
 
 
 def laid_out(folder: Path) -> Path:
@@ -94,6 +184,9 @@ def laid_out(folder: Path) -> Path:
     (folder / "in" / "folder").mkdir(parents=True)
     for name in ("a", "b", "two words", "per%20cent", "folder/c"):
         (folder / "in" / name).write_text(f"content of {name}")
+    for name in ("größe", "a+b&c=d#e?f", "existing"):
+        (folder / "in" / name).write_text(f"content of {name}")
+    (folder / "in" / "link").symlink_to(folder / "in" / "b")
     return folder
 
 
@@ -147,3 +240,78 @@ def test_some_of_a_list_is_a_failure_for_both(pegasus: dict[str, Any], tmp_path:
         codes[who] = done.returncode
         assert (folder / "out" / "deep" / "a").exists()
     assert codes == {"pegasus": 1, "pilot": 2}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-s", "-n", "1"],
+        ["--symlink", "--threads", "1", "--debug"],
+        ["-m", "1", "-n", "1", "-d"],
+        ["--max-attempts=1", "--threads=1"],
+    ],
+    ids=" ".join,
+)
+def test_the_options_that_scripts_give_have_the_same_effect(
+    words: list[str], pegasus: dict[str, Any], tmp_path: Path
+) -> None:
+    results = {}
+    for who in ("pegasus", "pilot"):
+        folder = laid_out(tmp_path / "work")
+        entries = [
+            transfer(1, f"file://{folder}/in/a", f"file://{folder}/out/a"),
+            transfer(2, f"file://{folder}/in/b", f"symlink://{folder}/out/b"),
+        ]
+        (tmp_path / "list.json").write_text(json.dumps(entries))
+        program = pegasus["transfer"] if who == "pegasus" else [sys.executable, "-m", "pilot", "transfer"]
+        env = {**os.environ, "PEGASUS_TRANSFER_THREADS": "1", "PYTHONPATH": str(ROOT) if who == "pilot" else ""}
+        done = subprocess.run(
+            [*program, *words, "--file", str(tmp_path / "list.json")], env=env, cwd=tmp_path, capture_output=True
+        )
+        results[who] = (done.returncode, tree(folder))
+    assert results["pilot"] == results["pegasus"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "no json", "{}", '[{"type": "unknown"}]', '[{"type": "transfer", "lfn": "a"}]', '["text"]', "# src 1\n", "[1]"],
+)
+def test_what_cannot_be_read_is_an_error_for_both_and_moves_nothing(
+    text: str, pegasus: dict[str, Any], tmp_path: Path
+) -> None:
+    for who in ("pegasus", "pilot"):
+        words = pegasus["transfer"] if who == "pegasus" else [sys.executable, "-m", "pilot", "transfer"]
+        env = {**os.environ, "PYTHONPATH": str(ROOT) if who == "pilot" else ""}
+        done = subprocess.run([*words, "-m", "1"], env=env, cwd=tmp_path, input=text, capture_output=True, text=True)
+        if not (who == "pegasus" and text in ("{}", "# src 1\n")):  # it takes these two for an empty list
+            assert done.returncode != 0, (who, done.stdout, done.stderr)
+        if who == "pilot":
+            assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_checksums_that_were_asked_for_are_written_as_the_integrity_tool_writes_them(
+    pegasus: dict[str, Any], tmp_path: Path
+) -> None:
+    """The file of KICKSTART_INTEGRITY_DATA: the same records as the real tool's, its own timings apart."""
+    tool = Path(pegasus["transfer"][-1]).with_name("pegasus-integrity.py")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_text("content")
+    shutil.copytree(tmp_path / "in", tmp_path / "out")
+    found = {}
+    for who in ("pegasus", "pilot"):
+        data = tmp_path / f"{who}.yaml"
+        env = {**os.environ, "KICKSTART_INTEGRITY_DATA": str(data), "PYTHONPATH": str(ROOT) if who == "pilot" else ""}
+        if who == "pegasus":
+            words = [pegasus["python"], str(tool), f"--generate-fullstat-yaml=f1={tmp_path}/out/a"]
+        else:
+            (tmp_path / "l.json").write_text(
+                json.dumps([transfer(1, f"{tmp_path}/in/a", f"{tmp_path}/out/a", generate_checksum=True)])
+            )
+            words = [sys.executable, "-m", "pilot", "transfer", str(tmp_path / "l.json")]
+        done = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
+        lines = [line.strip().partition(":") for line in (data.read_text() if data.exists() else done.stdout).splitlines()]
+        found[who] = {name.strip("\"'"): value.strip(" \"'") for name, _, value in lines if name and name[0] != "#"}
+    ours, theirs = found["pilot"], found["pegasus"]
+    assert ours.keys() == theirs.keys()
+    same = set(ours) - {"comment", "checksum_timing", "atime", "mtime", "ctime", "inode"}
+    assert {name: ours[name] for name in same} == {name: theirs[name] for name in same}
