@@ -98,6 +98,14 @@ def test_gfal_copy_is_used_where_no_python_has_the_bindings(tmp_path: Path) -> N
     assert missing.failure and missing.failure.code == 1331
 
 
+def test_a_gfal_copy_that_cannot_be_started_is_no_missing_file(tmp_path: Path) -> None:
+    program = content(tmp_path / "bin" / "gfal-copy", b"#!/bin/sh\nexec /no/such/python\n")
+    program.chmod(0o755)
+    settings = ToolSettings(environment={"PATH": str(tmp_path / "bin")}, options={"gfal": {"how": "program"}})
+    (outcome,) = carry([order("srm://h/f", tmp_path / "f", direction=Direction.IN)], settings)
+    assert outcome.failure and outcome.failure.code == 1342, outcome.failure
+
+
 def test_without_gfal_it_says_what_is_missing(tmp_path: Path) -> None:
     (outcome,) = carry([order("srm://h/f", tmp_path / "f")], ToolSettings(environment={"PATH": str(tmp_path)}))
     assert outcome.failure and outcome.failure.code == 1342

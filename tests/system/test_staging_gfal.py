@@ -68,3 +68,22 @@ def test_whoever_has_no_proxy_is_refused(gridftp: dict[str, Any], gfal: dict[str
     (outcome,) = carry([order(f"{gridftp['url']}/f", tmp_path / "f", direction=Direction.IN)], settings)
     assert outcome.failure is not None
     assert not (tmp_path / "f").exists()
+
+
+def test_the_real_programs_carry_a_file_there_and_back(
+    gridftp: dict[str, Any], gfal: dict[str, Any], pki: dict[str, Any], tmp_path: Path
+) -> None:
+    """Debian's gfal-copy, which dies at its own end now and then (free(): invalid pointer): that is tried again."""
+    settings = ToolSettings(
+        environment={**os.environ, **gridftp["env"], "GFAL_PYTHONBIN": "/usr/bin/python3"},
+        options={"gfal": {"how": "program"}},
+        proxy_file=pki["proxy"],
+        ca_path=pki["certificates"],
+    )
+    data, url = os.urandom(300_000), f"{gridftp['url']}/programs-{os.getpid()}/f"
+    source = content(tmp_path / "f", data)
+    (sent,) = carry([order(source, url, direction=Direction.OUT)], settings, max_attempts=8)
+    assert sent.failure is None, sent.failure
+    (back,) = carry([order(url, tmp_path / "b", checksums=adler(data), size=len(data))], settings, max_attempts=8)
+    assert back.failure is None, back.failure
+    assert (tmp_path / "b").read_bytes() == data

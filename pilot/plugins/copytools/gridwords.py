@@ -29,6 +29,9 @@ _NUMBERS = {
     errno.ENOTSUP: Fault.UNSUPPORTED,
     errno.EBADE: Fault.CREDENTIAL,
 }
+#: What a shell says of a program that it could not start; it is no word about a file of ours.
+_NO_PROGRAM = (126, 127)
+_NOT_RUN = re.compile(r"not found|permission denied|no such file|cannot execute", re.IGNORECASE)
 _WORDS = (
     (r"no such file|does not exist|not found|404", Fault.MISSING),
     (r"checksum mismatch|checksums? do(es)? not match|failed xrdadler32|user.?defined.*checksum", Fault.DAMAGED),
@@ -58,6 +61,8 @@ def fault_of_move(text: str, move: Move, number: int = 0) -> ToolError:
 
 def fault_of(text: str, put: bool, where: str, number: int = 0) -> ToolError:
     """The fault that a number (errno) and the words beside it mean; `put`: `where` was to be written."""
+    if number in _NO_PROGRAM and _NOT_RUN.search(text):
+        return ToolError(Fault.NO_TOOL, text)
     said = " ".join(text.split())[-300:]
     lower = said.lower()
     by_words = next((fault for words, fault in _WORDS if re.search(words, lower)), None)

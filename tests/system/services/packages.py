@@ -14,6 +14,7 @@ XROOTD = ("xrootd-server", "xrootd-client", "xrootd-server-plugins", "xrootd-sci
 GFAL = (
     "davix",
     "python3-gfal2",
+    "gfal2-util-scripts",
     "gfal2-plugin-file",
     "gfal2-plugin-http",
     "gfal2-plugin-xrootd",
