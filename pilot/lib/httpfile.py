@@ -19,8 +19,8 @@ _MOST_REDIRECTS = 8
 _PATIENCE_S = 1.0
 
 
-class TooManyRedirects(OSError):
-    """A server sent us round in circles."""
+class LedAstray(OSError):
+    """A server sent us round in circles, or to one that cannot be reached; it is there itself."""
 
 
 @contextmanager
@@ -45,7 +45,14 @@ def exchange(
     for _ in range(_MOST_REDIRECTS):
         origin, target = split(url)
         mine = {**headers, **secret} if secret and origin == home and origin.secure else dict(headers)
-        connection, answer = _ask(pool, origin, target, method, mine, body, cancel, stall_s)
+        try:
+            connection, answer = _ask(pool, origin, target, method, mine, body, cancel, stall_s)
+        except (ssl.SSLError, TimeoutError):
+            raise
+        except OSError as error:
+            if origin == home:
+                raise
+            raise LedAstray(f"{origin.host}:{origin.port}: {error.strerror or error}") from error
         place = answer.header("location")
         if answer.status in _REDIRECTS and place:
             connection.close()
@@ -62,7 +69,7 @@ def exchange(
             else:
                 connection.close()
         return
-    raise TooManyRedirects(f"more than {_MOST_REDIRECTS} redirections, the last to {url}")
+    raise LedAstray(f"more than {_MOST_REDIRECTS} redirections, the last to {url}")
 
 
 def _ask(

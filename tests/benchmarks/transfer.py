@@ -12,6 +12,7 @@ import itertools
 import os
 import shutil
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def main() -> None:
         folder = Path(name)
         one_file(folder, rounds)
         missing(folder, rounds)
+        no_output(folder, rounds)
         many_files(folder, rounds)
         over_http(folder, rounds)
         large_file(folder, rounds, size)
@@ -131,6 +133,33 @@ def missing(folder: Path, rounds: int) -> None:
     whole, refused = best(rounds, lambda: _run_list(folder, [entry], 1), alone)
     row("a missing local source, whole command", None, whole, "")
     row("a missing local source, after start", None, refused, "100 ms")
+
+
+def no_output(folder: Path, rounds: int) -> None:
+    """A payload that exits with 3 and writes nothing: a whole job, from the start of a pilot to its end."""
+    job = {
+        "PandaID": 3,
+        "transformation": "/bin/sh",
+        "jobPars": "-c 'exit 3'",
+        "outFiles": "out.dat,bench.log.tgz",
+        "scopeOut": "bench",
+        "scopeLog": "bench",
+        "logFile": "bench.log.tgz",
+    }
+    (folder / "job.json").write_text(to_json(job))
+    fresh = (folder / f"pilot.{number}" for number in itertools.count())
+
+    def whole() -> None:
+        workdir = next(fresh)
+        words = ["-P", "-m", "pilot", "run", "--source", "local", "--queue", "bench", "--workdir", str(workdir)]
+        subprocess.run([sys.executable, *words, str(folder / "job.json")], env=_environment(), capture_output=True)
+        with contextlib.closing(sqlite3.connect(workdir / "pilot.db")) as db:
+            told = db.execute("SELECT exit_code, outcome, phase FROM jobs").fetchall()
+        if told != [(3, "failed", "done")]:
+            raise SystemExit(f"the 3 was not reported: {told}")
+
+    bare, ours = best(rounds, lambda: subprocess.run(["/bin/sh", "-c", "exit 3"]), whole)
+    row("a payload exits 3 without its output, whole pilot", bare, ours, "1000 ms beside")
 
 
 def many_files(folder: Path, rounds: int) -> None:

@@ -1,7 +1,8 @@
 """A web server on loopback that keeps connections, stores what is put, and misbehaves where it is told to.
 
 The first part of a path may name a fault: `/cut/`, `/stall/`, `/slow/`, `/lie/`, `/other/`, `/500/`, `/503-once/`,
-`/403/`, `/401/`, `/full/`, `/redirect/`, `/loop/`, `/drop-once/`, `/garbage/`; the rest is the name of the file.
+`/403/`, `/401/`, `/full/`, `/redirect/`, `/loop/`, `/away/`, `/drop/`,
+`/drop-once/`, `/garbage/`; the rest is the name of the file.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 FAULTS = (
-    "cut stall slow lie other 500 503-once 403 401 full redirect loop drop-once garbage short-once norange secret "
+    "cut stall slow lie other 500 503-once 403 401 full redirect loop away drop drop-once garbage short-once norange secret "
     "damage"
 )
 
@@ -67,6 +68,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(401)
         elif fault == "redirect":
             self.answer(307, headers={"Location": self.path.replace("/redirect/", "/", 1)})
+        elif fault == "away":
+            self.answer(302, headers={"Location": "http://127.0.0.1:1/nobody"})
+        elif fault == "drop":
+            self.close_connection = True
         elif fault == "loop":
             self.answer(302, headers={"Location": self.path})
         elif fault == "garbage":

@@ -83,7 +83,7 @@ def test_a_server_without_ranges_is_asked_for_the_whole_again(web: WebServer, tm
         ("401", 1338, 1),
         ("other", 1171, 1),
         ("garbage", 1324, 2),
-        ("loop", 1327, 2),
+        ("loop", 1324, 2),
     ],
 )
 def test_a_server_that_misbehaves_gives_the_right_number_and_no_file(

@@ -274,7 +274,16 @@ def test_the_options_that_scripts_give_have_the_same_effect(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "no json", "{}", '[{"type": "unknown"}]', '[{"type": "transfer", "lfn": "a"}]', '["text"]', "# src 1\n", "[1]"],
+    [
+        "",
+        "no json",
+        "{}",
+        '[{"type": "unknown"}]',
+        '[{"type": "transfer", "lfn": "a"}]',
+        '["text"]',
+        "# src 1\n",
+        "[1]",
+    ],
 )
 def test_what_cannot_be_read_is_an_error_for_both_and_moves_nothing(
     text: str, pegasus: dict[str, Any], tmp_path: Path
@@ -309,7 +318,9 @@ def test_checksums_that_were_asked_for_are_written_as_the_integrity_tool_writes_
             )
             words = [sys.executable, "-m", "pilot", "transfer", str(tmp_path / "l.json")]
         done = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
-        lines = [line.strip().partition(":") for line in (data.read_text() if data.exists() else done.stdout).splitlines()]
+        lines = [
+            line.strip().partition(":") for line in (data.read_text() if data.exists() else done.stdout).splitlines()
+        ]
         found[who] = {name.strip("\"'"): value.strip(" \"'") for name, _, value in lines if name and name[0] != "#"}
     ours, theirs = found["pilot"], found["pegasus"]
     assert ours.keys() == theirs.keys()

@@ -14,6 +14,7 @@ from pilot.core.staging import ToolSettings
 from pilot.lib.certificate import not_after
 from pilot.lib.checksum import LENGTHS
 from pilot.lib.httpanswer import ProtocolError
+from pilot.lib.httpfile import LedAstray
 from pilot.lib.httppool import SECURE, Origin
 from pilot.plugins.copytools.base import Fault, ToolError
 
@@ -55,6 +56,10 @@ def connection_fault(error: Exception, url: str, started: bool) -> ToolError:
         return ToolError(Fault.STALLED if started else Fault.TIMEOUT, f"{where}: no answer in time")
     if isinstance(error, ProtocolError):
         return ToolError(Fault.CUT if started else Fault.SERVICE, f"{where}: {type(error).__name__} {error}".strip())
+    if isinstance(error, LedAstray):
+        return ToolError(Fault.SERVICE, f"{where} redirects to nowhere: {error}")
+    if isinstance(error, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)) and not started:
+        return ToolError(Fault.SERVICE, f"{where} closed the connection without an answer")
     if isinstance(error, OSError) and not started:
         return ToolError(Fault.NETWORK, f"{where}: {error.strerror or error}")
     return ToolError(Fault.CUT, f"{where}: {error}")
