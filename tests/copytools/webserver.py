@@ -19,8 +19,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 FAULTS = (
-    "cut stall slow lie other 500 503-once 403 401 full redirect loop away drop drop-once garbage short-once norange secret "
-    "damage"
+    "cut stall slow lie other 500 503-once 403 401 full redirect loop away drop drop-once garbage "
+    "short-once norange secret damage"
 )
 
 

@@ -1,4 +1,4 @@
-"""`pilot transfer` with lists full of trouble: each entry has its number, nothing is left of it, nothing else is lost."""
+"""`pilot transfer` with lists full of trouble: each entry has its number, nothing is left of it, no other is lost."""
 
 from __future__ import annotations
 
