@@ -110,11 +110,15 @@ class Harvester:
             asked = self.read(request)
             self.asked.append(asked)
             ((key, wish),) = asked.items()
-            with _DEALING:  # the list may be shared with the Harvester of another worker
-                ranges = self.ranges[: wish["nRanges"]]
-                del self.ranges[: wish["nRanges"]]
-            self.write(self.ap / self.names.event_ranges, {key: ranges})
+            self.write(self.ap / self.names.event_ranges, {key: self.deal(wish)})
             request.unlink()
+
+    def deal(self, wish: dict[str, Any]) -> list[dict[str, Any]]:
+        """The next ranges; the list of them may be shared with the Harvester of another worker."""
+        with _DEALING:
+            ranges = self.ranges[: wish["nRanges"]]
+            del self.ranges[: wish["nRanges"]]
+        return ranges
 
     def write(self, path: Path, content: Any) -> None:
         """In place, in pieces."""
@@ -172,12 +176,15 @@ class Harvester:
             return
         with contextlib.suppress(FileNotFoundError):
             found = self.read(path)
-            number = int(folder.name) if folder != self.ap else (self._given or [0])[-1]
-            known = self.attributes.setdefault(number, [])
-            if not known or known[-1] != found:
-                known.append(found)
-                self.told.append(found)
-                self.check_types(found)
+            self.note(int(folder.name) if folder != self.ap else (self._given or [0])[-1], found)
+
+    def note(self, number: int, found: dict[str, Any]) -> None:
+        """Keep the attributes of a job if they are new."""
+        known = self.attributes.setdefault(number, [])
+        if found and (not known or known[-1] != found):
+            known.append(found)
+            self.told.append(found)
+            self.check_types(found)
 
     def check_types(self, found: dict[str, Any]) -> None:
         for key, value in found.items():
@@ -188,8 +195,9 @@ class Harvester:
                 self.faults.append(f"{key} is {value!r}")
 
     def entries(self) -> list[dict[str, Any]]:
-        """All entries of all output lists."""
-        return [entry for _, content in self.dumps for entries in content.values() for entry in entries]
+        """All files of all output lists."""
+        every = (entry for _, content in self.dumps for entries in content.values() for entry in entries)
+        return [entry for entry in every if "path" in entry]
 
 
 class FrontEnd(ThreadingHTTPServer):

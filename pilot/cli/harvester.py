@@ -73,6 +73,7 @@ def make_source(settings: Settings, node: Node, teller: Callable[[], Source]) ->
         push=settings.harvester_submit_mode == "PUSH",
         patience_s=settings.harvester_patience,
         ask_kill=settings.harvester_kill,
+        jobs=settings.jobs or (1 if settings.harvester_map in ("OneToOne", "OneToMany") else 0),
         direct=direct,
         jumbo=settings.harvester_map == "OneToMany",
         worker=settings.worker_id or access_point(settings).name,

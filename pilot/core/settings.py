@@ -165,7 +165,9 @@ class Settings:
     harvester_workerattributes: str = setting("", "file that tells Harvester of a job")
     harvester_url: str = setting("", "Harvester's HTTP front end, instead of files", env="HARVESTER_URL")
     harvester_token: str = setting("", "file with the token for the HTTP front end", env="HARVESTER_TOKEN_FILE")
-    harvester_patience: float = setting(600.0, "seconds that Harvester may take to bring a job")
+    harvester_patience: float = setting(
+        600.0, "seconds that Harvester may take to bring a job", env="PILOT_HARVESTER_PATIENCE"
+    )
     harvester_kill: bool = setting(False, "ask Harvester to end the worker when the pilot has ended")
     scheduler_id: str = setting("", "who scheduled this pilot", env="PANDA_JSID")
     log_url: str = setting("", "where this pilot's log can be read", env="GTAG")

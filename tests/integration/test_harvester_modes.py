@@ -12,8 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pilot.lib.program import own_command, own_environment
+from pilot.plugins.sources.harvester_names import MapType
 from tests.bench import shell_job
+from tests.harvester_real import KINDS, harvester, usual
 from tests.harvester_standin import Harvester
 from tests.pilots import Site
 
@@ -59,10 +63,11 @@ def jumbo_job(folder: Path, nap_s: float) -> tuple[dict[str, Any], list[dict[str
         for file in range(3)
         for n in range(1, 9)
     ]  # fmt: skip
-    return job, ranges
+    return usual(job), ranges
 
 
-def test_workers_of_a_jumbo_job_share_its_ranges_and_tell_of_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_of_a_jumbo_job_share_its_ranges_and_tell_of_nothing_else(tmp_path: Path, kind: str) -> None:
     job, ranges = jumbo_job(tmp_path, 0.15)
     ids = [item["eventRangeID"] for item in ranges]
     workers, pilots = [], []
@@ -72,10 +77,10 @@ def test_workers_of_a_jumbo_job_share_its_ranges_and_tell_of_nothing_else(tmp_pa
             ap.mkdir()
             for lfn in ("a.txt", "b.txt", "c.txt"):  # the fourth has not been brought, and nobody needs it
                 (ap / lfn).write_text(lfn)
-            harvester = stack.enter_context(Harvester(ap))
-            harvester.ranges = ranges
-            harvester.feed([job])
-            workers.append(harvester)
+            fed = stack.enter_context(harvester(kind, ap, MapType.JUMBO))
+            fed.ranges = ranges
+            fed.feed([job])
+            workers.append(fed)
         options = ["--harvester-map", "OneToMany", "--harvester-submit-mode", "PUSH", "--worker-id"]
         pilots = [worker(tmp_path / f"w{n}", *options, str(n)) for n in (1, 2)]
         for pilot in pilots:
@@ -84,16 +89,16 @@ def test_workers_of_a_jumbo_job_share_its_ranges_and_tell_of_nothing_else(tmp_pa
         codes = [pilot.wait(WAIT_S) for pilot in pilots]
     assert codes == [0, 0], (said(tmp_path / "w1"), said(tmp_path / "w2"))
     done: list[str] = []
-    for n, harvester in enumerate(workers, 1):
-        assert not harvester.faults, harvester.faults
-        entries = harvester.entries()
+    for n, fed in enumerate(workers, 1):
+        assert not fed.faults, fed.faults
+        entries = fed.entries()
         mine = [entry["eventRangeID"] for entry in entries if entry["type"] == "zip_output"]
         assert mine, said(tmp_path / f"w{n}")
         done += mine
         (log,) = [entry for entry in entries if entry["type"] != "zip_output"]
         assert (log["type"], Path(log["path"]).name) == ("log", f"job.9.log.tgz._{n}")
-        assert harvester.attributes[9][-1]["jobStatus"] == "finished"
-        assert sum(1 for asked in harvester.asked if "9" in asked) > 1, "the ranges come in several files"
+        assert fed.attributes[9][-1]["jobStatus"] == "finished"
+        assert sum(1 for asked in fed.asked if "9" in asked) > 1, "the ranges come in several files"
         for path in {entry["path"] for entry in entries if entry["type"] == "zip_output"}:
             with tarfile.open(path) as tar:
                 assert all(member.isfile() for member in tar)
@@ -104,17 +109,17 @@ def test_a_worker_that_comes_too_late_for_a_jumbo_job_has_not_failed(tmp_path: P
     ap = tmp_path / "w3"
     ap.mkdir()
     job, _ = jumbo_job(tmp_path, 0.0)
-    with Harvester(ap) as harvester:
-        harvester.feed([job])
+    with Harvester(ap) as fed:
+        fed.feed([job])
         pilot = worker(ap, "--harvester-map", "OneToMany", "--harvester-submit-mode", "PUSH", "--worker-id", "3")
         try:
             assert pilot.wait(WAIT_S) == 0, said(ap)
         finally:
             pilot.kill()
             pilot.wait()
-    last = harvester.attributes[9][-1]
+    last = fed.attributes[9][-1]
     assert (last["jobStatus"], last["pilotErrorCode"], last.get("nEvents", 0)) == ("finished", 0, 0)
-    assert [Path(entry["path"]).name for entry in harvester.entries()] == ["job.9.log.tgz._3"]
+    assert [Path(entry["path"]).name for entry in fed.entries()] == ["job.9.log.tgz._3"]
 
 
 def test_a_worker_without_jobs_of_harvester_tells_it_which_ones_the_server_gave(site: Site) -> None:

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from pilot.core.definition import parse
 from pilot.core.errors import NoJobsInPanda, PayloadExecutionFailure
+from pilot.core.ranges import Chunk, Consumer, RangeStatus, RangeUpdate
 from pilot.core.update import JobUpdate, Node, State, StoredFile
 from pilot.core.usage import Usage
 from pilot.lib.filesystem import is_shared, kind_of
 from pilot.plugins.sources.base import Acquired, Capacity
 from pilot.plugins.sources.harvester import HarvesterSource
 from pilot.plugins.sources.harvester_box import FileBox, Role, jobs_of, read_job_spec
+from pilot.plugins.sources.harvester_events import HarvesterEvents
 from pilot.plugins.sources.harvester_jumbo import part_of
 from pilot.plugins.sources.harvester_names import MapType, Names, parse_names
 from pilot.plugins.sources.harvester_reports import attributes, dump_entries
@@ -101,6 +103,21 @@ def test_what_an_interrupted_pilot_took_back_is_told_by_the_next(tmp_path):
     box.close()
 
 
+def test_what_a_killed_pilot_has_told_is_not_told_again(tmp_path):
+    def told(*numbers: int) -> None:
+        updates = tuple(RangeUpdate(f"r{n}", RangeStatus.FAILED) for n in numbers)
+        box = FileBox(tmp_path, Names(), MapType.ONE)
+        assert HarvesterEvents(box).update(Consumer(7), [Chunk(updates)]).stored == (True,) * len(numbers)
+        box.close()
+
+    updates = tmp_path / "worker_updateevents.json"
+    told(1, 2)
+    updates.rename(tmp_path / "worker_updateevents.json.read.2026-11-21_14_15_13.715318")
+    told(2, 3)
+    told(3, 4)
+    assert [entry["eventRangeID"] for entry in json.loads(updates.read_text())["7"]] == ["r3", "r4"]
+
+
 def test_event_updates_never_lie_where_harvester_would_write_over_them(tmp_path):
     """It makes updates of the ranges in a list of outputs, and renames them over those of the worker."""
     box = FileBox(tmp_path, Names(), MapType.ONE)
@@ -165,6 +182,14 @@ def test_a_worker_that_never_got_a_job_ends_for_that_reason(tmp_path):
     (tmp_path / "HPCJobs.json").write_text(json.dumps(JOBS))
     assert len(source.acquire(Capacity(2)).jobs) == 2
     assert source.acquire(Capacity(1)) == Acquired(finished=True)
+    source.close()
+
+
+def test_a_worker_of_one_job_asks_for_no_other(tmp_path):
+    (tmp_path / "HPCJobs.json").write_text(json.dumps({"7": JOBS["7"]}))
+    source = HarvesterSource(FileBox(tmp_path, Names(), MapType.ONE), HarvesterSettings(Node(host="n"), jobs=1))
+    assert source.acquire(Capacity(1)) == Acquired((JOBS["7"],), finished=True)
+    assert source.acquire(Capacity(1)).finished and not (tmp_path / "worker_requestjob.json").exists()
     source.close()
 
 

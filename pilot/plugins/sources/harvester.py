@@ -56,7 +56,7 @@ class HarvesterSource:
                 jobs = self._take(capacity.jobs)
                 if jobs:
                     self._since = None
-                    return Acquired(tuple(jobs), finished=self.settings.push and not self._more())
+                    return Acquired(tuple(jobs), finished=not self._more() and (self.settings.push or self._full()))
                 if self._since is None:
                     self._since = time.monotonic()
                 if self._over():
@@ -94,9 +94,12 @@ class HarvesterSource:
     def _more(self) -> bool:
         return bool(self._stock) or any(key not in self._given for key in self.box.jobs())
 
+    def _full(self) -> bool:
+        return 0 < self.settings.jobs <= len(self._given)
+
     def _over(self) -> bool:
         waited_s = time.monotonic() - (self._since or 0.0)
-        if self.settings.push and self._given:
+        if (self.settings.push and self._given) or self._full():
             return True
         if waited_s > self.settings.patience_s:
             _log.warning("Harvester brought no job within %.0f s", waited_s)

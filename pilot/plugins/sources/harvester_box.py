@@ -77,6 +77,9 @@ class Box(Protocol):
     def event_ranges(self) -> dict[str, list[dict[str, Any]]] | None:
         """The ranges that were fed, by PandaID as text; they are gone afterwards. None while there are none."""
 
+    def told(self, job_id: int) -> set[str]:
+        """The ids of the job's ranges of which an earlier pilot told, as far as that can be seen."""
+
     def watch(self) -> Watch:
         """Watch for changes from now on; the caller closes it."""
 
@@ -98,10 +101,14 @@ class FileBox:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._quick = not is_shared(access_point)
         self._writing = threading.Lock()
+        # Batch scripts that start a pilot for each job of a worker give it the job's sub-directory for an access point.
+        self._is_part = access_point.name.isdigit() and (access_point.parent / names.panda_ids).exists()
 
     def place(self, role: Role | str, job_id: int = 0) -> Path:
         """Where the file of this kind is."""
         name: str = getattr(self.names, str(role))
+        if role == Role.HEARTBEAT and self._is_part:
+            return self.access_point.parent / name
         if job_id and self.kind is MapType.MANY and role in _OF_JOB:
             return self.access_point / str(job_id) / name
         return self.access_point / name
@@ -166,6 +173,10 @@ class FileBox:
         with contextlib.suppress(OSError):
             os.replace(path, path.with_name(f"{path.name}.taken"))
         return {str(key): value for key, value in fed.items() if isinstance(value, list)}
+
+    def told(self, job_id: int) -> set[str]:
+        """The ids of the job's ranges in all lists here, those that Harvester has read among them."""
+        return lists.ranges_in(self.place(Role.DUMP, job_id), self.place(Role.EVENT_UPDATES, job_id))
 
     def watch(self) -> FileWatch:
         """Hear the kernel's word on the access point; on a network file system look at it from time to time."""

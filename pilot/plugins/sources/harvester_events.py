@@ -30,6 +30,7 @@ class HarvesterEvents:
         self._asked: set[str] = set()
         self._empty: set[str] = set()
         self._written: set[str] = set()
+        self._told_before: dict[int, set[str]] = {}
 
     def acquire(self, consumer: Consumer, count: int) -> Granted:
         """Ask for ranges, once, and wait for the feed. An empty feed means that there are no more."""
@@ -87,7 +88,13 @@ class HarvesterEvents:
             self._asked.add(key)
 
     def update(self, consumer: Consumer, chunks: Sequence[Chunk], version: int = 1) -> Told:
-        """Write outcomes: those with outputs into the list of outputs, others into the file of updates."""
+        """Write outcomes: those with outputs into the list of outputs, others into the file of updates.
+
+        A pilot that was killed had written some, maybe, without having noted that: those are not written again.
+        """
+        if consumer.job_id not in self._told_before:
+            self._told_before[consumer.job_id] = self._box.told(consumer.job_id)
+        before = self._told_before[consumer.job_id]
         plain: list[dict[str, Any]] = []
         listed: list[dict[str, Any]] = []
         for chunk in chunks:
@@ -95,7 +102,7 @@ class HarvesterEvents:
                 entry = _listed(chunk.archive, update)
                 (listed if entry else plain).append(entry or _plain(update))
         for role, entries in ((Role.DUMP, listed), (Role.EVENT_UPDATES, plain)):
-            new = [entry for entry in entries if entry["eventRangeID"] not in self._written]
+            new = [e for e in entries if e["eventRangeID"] not in before and e["eventRangeID"] not in self._written]
             if new:
                 self._write(role, {str(consumer.job_id): new}, consumer.job_id)
                 self._written.update(entry["eventRangeID"] for entry in new)

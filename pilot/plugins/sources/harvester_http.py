@@ -82,6 +82,10 @@ class HttpBox:
         self._feed = body
         return {str(key): value for key, value in fed.items() if isinstance(value, list)} or None
 
+    def told(self, job_id: int) -> set[str]:
+        """Nobody tells."""
+        return set()
+
     def watch(self) -> HttpWatch:
         """There is nothing to hear: look from time to time."""
         return HttpWatch(self._closed, self.settings.look_s)

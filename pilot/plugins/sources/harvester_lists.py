@@ -6,6 +6,7 @@ A list is taken back under another name first. Harvester fetches by renaming, to
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import time
@@ -62,6 +63,16 @@ def lists_ranges(path: Path, new: Entries) -> bool:
     """Whether outcomes of event ranges are in these entries, or in those that lie there."""
     known = (*map(_entries, (path, *_taken_back(path))), new)
     return any("eventRangeID" in entry for every in known for entries in every.values() for entry in entries)
+
+
+def ranges_in(*paths: Path) -> set[str]:
+    """The ids of the ranges in these lists, wherever they are on their way, and in what Harvester has kept of them."""
+    found: set[str] = set()
+    for path in paths:
+        for place in path.parent.glob(f"{glob.escape(path.name)}*"):
+            every = (entry for entries in _entries(place).values() for entry in entries if isinstance(entry, dict))
+            found.update(str(entry["eventRangeID"]) for entry in every if "eventRangeID" in entry)
+    return found
 
 
 def _taken_back(path: Path) -> list[Path]:
