@@ -82,7 +82,7 @@ def shell_job(
     return described | more
 
 
-class Stuck(AssertionError):
+class Stuck(BaseException):
     """The pilot did not end in time."""
 
 

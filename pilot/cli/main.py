@@ -98,10 +98,20 @@ def main(argv: list[str] | None = None) -> None:
     except OSError as error:
         code = _OF_PLACE.get(error.errno or 0)
         if code is None or error.filename is None:
-            raise
+            sys.exit(_surprised(error))
         click.echo(f"pilot: {os.fsdecode(error.filename)}: {error.strerror}", err=True)
         sys.exit(code)
+    except Exception as error:  # noqa: BLE001 - the top of the program: one line for a person, the rest in a file
+        sys.exit(_surprised(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _surprised(error: Exception) -> int:
+    from pilot.cli.surprise import unexpected
+
+    told = unexpected(error)
+    click.echo(f"pilot: {told.format_message()}", err=True)
+    return told.exit_code
 
 
 def _one_line(error: click.ClickException) -> str:

@@ -23,6 +23,7 @@ from pilot.cli.info import Info, info_of
 from pilot.cli.named_environment import with_setup
 from pilot.cli.staging import make_traces, make_transferer, tool_settings
 from pilot.cli.store import db_path
+from pilot.cli.surprise import told_in
 from pilot.cli.workplace import BRAINDUMP, workplace
 from pilot.core.errors import PilotError
 from pilot.core.settings import Settings
@@ -76,7 +77,8 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
     with workplace(settings, os.environ) as (settings, workdir):
         if settings.db:
             db_path(settings, workdir)  # a wrong one is told before anything else is done
-        return _run(settings, workdir, files, redactor, info)
+        with told_in(workdir / "pilot.log", redactor):
+            return _run(settings, workdir, files, redactor, info)
 
 
 def _run(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 BRAINDUMP = "pilot.braindump.json"
 #: What wrappers look for where they started the pilot.
 _FOR_WRAPPERS = "pandaIDs.out"
+#: Where an exception that nobody expected is written down: it is kept where the pilot was started.
+_TRACEBACKS = "pilot.log"
 #: What a dead pilot left undone is kept for a later one of its queue for so long.
 _KEPT_S = 3 * 86400.0
 _INODES = 1000
@@ -63,10 +65,11 @@ def workplace(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
         with _only_pilot_in(path):
             yield replace(settings, workdir=made.path, local_storage=settings.local_storage or f"{start}/storage"), path
     finally:
-        with contextlib.suppress(OSError):
-            told = (path / _FOR_WRAPPERS).read_bytes()
-            with (start / _FOR_WRAPPERS).open("ab") as file:
-                file.write(told)
+        for name in (_FOR_WRAPPERS, _TRACEBACKS):
+            with contextlib.suppress(OSError):
+                told = (path / name).read_bytes()
+                with (start / name).open("ab") as file:
+                    file.write(told)
         if _work_left(path):
             _log.warning("%s is left to the next pilot: there is work to be finished in it", path)
             made.leave()
@@ -149,7 +152,10 @@ def _only_pilot_in(workdir: Path) -> Iterator[None]:
     """One pilot a work directory: a second one would take the first one's jobs for a dead pilot's."""
     import fcntl
 
-    fd = os.open(workdir / ".pilot.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fd = os.open(workdir / ".pilot.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise NotMade(f"{workdir} cannot be written: {error.strerror}") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -16,17 +16,11 @@ from pilot.core.definition import parse
 from pilot.core.errors import (
     ConversionFailure,
     Failure,
-    KillSignal,
     NoLocalSpace,
     PilotError,
     Preemption,
     ReachedMaxTime,
     ResourceUnavailable,
-    Sigint,
-    Sigquit,
-    Sigterm,
-    Sigusr1,
-    Sigxcpu,
 )
 from pilot.core.exitcodes import ExitCode, exit_code_of, exit_code_of_signal
 from pilot.core.lifecycle import Phase
@@ -38,19 +32,12 @@ from pilot.engine.means import Means, Run
 from pilot.engine.monitor import LimitBroken, Sampled
 from pilot.engine.records import check_inputs
 from pilot.engine.runner import Runner
+from pilot.engine.signals import SIGNALS
+from pilot.engine.surprise import Surprise
 from pilot.plugins.sources.base import Capacity
 from pilot.runtime.slots import needs_of
 
 _log = logging.getLogger("pilot.agent")
-_SIGNALS: dict[int, type[PilotError]] = {
-    signal.SIGINT: Sigint,
-    signal.SIGTERM: Sigterm,
-    signal.SIGQUIT: Sigquit,
-    signal.SIGUSR1: Sigusr1,
-    signal.SIGXCPU: Sigxcpu,
-    signal.SIGUSR2: KillSignal,
-    signal.SIGHUP: KillSignal,
-}
 _DISK_WAIT_S, _SAME_ORDER_S = 1.0, 0.3
 _DISK_MARGIN = 1 << 30
 _BEFORE_PAYLOAD = (Phase.STAGING_IN, Phase.RUNNING)
@@ -64,6 +51,7 @@ class Agent:
         self.settings = means.settings
         self.runner = Runner(means, on_room=self._look_for_jobs, on_end=self._job_ended)
         self._asking = Asking(means, lambda: bool(self.runner.active), self._answered, self._look_for_jobs)
+        self._surprise = Surprise(means, self.runner)
         self._waiting: deque[Run] = deque()
         self._draining = False
         self._taken = self._held = 0
@@ -77,14 +65,14 @@ class Agent:
         """Serve until the end. Jobs of an earlier pilot come first."""
         loop = self.means.loop
         ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()  # nohup
-        loop.signals(_SIGNALS.keys() - ignored, self._signalled)
+        loop.signals(SIGNALS.keys() - ignored, self._signalled)
         self._horizon.begin()
         self._tell_worker("started")
         self._look_at_credentials()
         self.means.monitor.start()
         try:
             loop.post(self._recover)
-            loop.run()
+            self._surprise.serve(self._drain)
         except NoLocalSpace as full:
             _log.error("%s: nothing can be noted any more, the pilot ends", full)
             self._exit_code = ExitCode.NO_SPACE
@@ -96,7 +84,7 @@ class Agent:
         self.runner.events.close()
         self.means.staging.close(0.5)
         self.means.monitor.close()
-        return self._exit_code or self._asking.exit_code
+        return self._surprise.exit_code or self._exit_code or self._asking.exit_code
 
     def from_monitor(self, message: object) -> None:
         """A message of the monitor, in the loop's thread."""
@@ -307,7 +295,7 @@ class Agent:
         self._drain(ReachedMaxTime(why), ExitCode.MAX_TIME)
 
     def _signalled(self, number: int) -> None:
-        kind, code = _SIGNALS[number], exit_code_of_signal(number)
+        kind, code = SIGNALS[number], exit_code_of_signal(number)
         if number == signal.SIGTERM and self.settings.pod:
             kind = Preemption
         now = time.monotonic()
@@ -333,7 +321,8 @@ class Agent:
         self._why = failure = why.failure()
         for run in list(self.runner.active.values()):
             if run.job.phase in (Phase.ACQUIRED, Phase.STAGING_IN, Phase.RUNNING):
-                self.runner.stop(run, failure)
+                with self._surprise.contained():
+                    self.runner.stop(run, failure)
         self.runner.reporter.hasten()
         self._look_for_jobs()
 
@@ -342,6 +331,9 @@ class Agent:
         self.runner.kill_payloads()
         for run in self.runner.active.values():
             run.cancel.set()
+        if self._surprise.report_rest():
+            self.means.loop.after(min(5.0, self.settings.grace / 4), self._give_up)
+            return
         if self.runner.active:
             _log.error("%d jobs could not be reported in time; the PilotDB keeps them", len(self.runner.active))
         self.means.loop.stop()

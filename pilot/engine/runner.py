@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from pilot.core.errors import Failure, InternalPilotProblem, PilotError
+from pilot.core.errors import Failure, InternalPilotProblem, PilotError, UnknownException
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Event, Job, Order, Phase, Reply, Stop, decide, entry_order
@@ -26,6 +26,7 @@ from pilot.engine.telling import Telling
 from pilot.engine.timing import timed
 from pilot.lib.cancel import Cancel
 from pilot.lib.log import JobLog
+from pilot.lib.traceback_file import story_of
 from pilot.runtime.environment import PASSED_ON, passed_on
 
 #: Errors of inputs that are not what the catalogue says they are: told to the server as corrupted.
@@ -183,7 +184,13 @@ class Runner:
     def _work(self, run: Run, work: Callable[[], Any], then: Callable[[Run, Any, PilotError | None], None]) -> None:
         """Have a staging thread do something for the job and come back with it."""
         loop = self.means.loop
-        self.means.staging.submit(work, lambda result, error: loop.post(lambda: then(run, result, error)))
+
+        def done(result: Any, error: PilotError | None) -> None:
+            if isinstance(error, UnknownException):
+                run.log.detail(story_of(error, self.means.redactor))
+            loop.post(lambda: then(run, result, error))
+
+        self.means.staging.submit(work, done)
 
     # stage-in
 

@@ -59,6 +59,10 @@ class JobLog:
         """Note what went wrong."""
         self._logger.error("job %s: %s", self._key, message)
 
+    def detail(self, text: str) -> None:
+        """Note in the job's own log alone what is too long for the pilot's."""
+        self._handler.handle(self._logger.makeRecord(self._logger.name, logging.ERROR, "", 0, text, (), None))
+
     def close(self) -> None:
         """Let go of the file."""
         self._logger.removeHandler(self._handler)
