@@ -38,5 +38,5 @@ def told_in(path: Path, redactor: Redactor) -> Iterator[None]:
         yield
     except (PilotError, click.ClickException, click.exceptions.Exit, click.Abort, OSError):
         raise
-    except Exception as error:
+    except Exception as error:  # it is raised again, in one line that names the file
         raise unexpected(error, path, redactor) from error

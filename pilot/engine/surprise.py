@@ -55,7 +55,7 @@ class Surprise:
             yield
         except NoLocalSpace:
             raise
-        except Exception as error:
+        except Exception as error:  # the pilot is ending already: each job's end is tried for itself
             if self.failure is None:
                 raise
             self._note(error)
