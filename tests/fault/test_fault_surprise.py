@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pilot.cli import main as command_line
 from pilot.cli import run as command
 from pilot.core.errors import FileHandlingFailure
-from pilot.engine import payload, stagework
+from pilot.engine import payload, stagein
 from pilot.engine.runner import Runner
 from pilot.plugins.sources.dummy import DummySource
 from tests.bench import Bench, shell_job
@@ -131,12 +131,12 @@ def test_jobs_that_cannot_even_be_noted_are_left_to_the_next_pilot(
 def test_an_exception_in_a_thread_fails_its_job_alone_and_is_in_the_jobs_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = stagework.stage_in
+    real = stagein.stage_in
 
     def breaks(means: Any, run: Any) -> Any:
         return 1 / 0 if run.definition.job_id == 1 else real(means, run)
 
-    monkeypatch.setattr(stagework, "stage_in", breaks)
+    monkeypatch.setattr(stagein, "stage_in", breaks)
     bench = Bench(tmp_path, DummySource([shell_job(1, "true"), shell_job(2, "true")]))
     assert bench.run(patience_s=40.0, cleanup="none") == 0
     assert bench.final(1).error is not None and bench.final(1).error.code == 1301 and bench.final(2).error is None
