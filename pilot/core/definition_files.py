@@ -9,7 +9,7 @@ import msgspec
 from pilot.core.errors import BadOutputFileName, ConversionFailure, FileExists, NotSameLength
 from pilot.core.fields import Fields
 from pilot.core.job import InputFile, OutputFile
-from pilot.core.lfn import PATTERN_MARK, check_lfn, check_pattern
+from pilot.core.lfn import PATTERN_MARK, check_lfn, check_pattern, with_whole_patterns
 
 _ARCHIVE = "zip://"
 _STORAGE = re.compile(r"(\d+)(?:/(\d+))?")
@@ -86,7 +86,7 @@ def log_file(fields: Fields) -> OutputFile | None:
 
 def _declared(fields: Fields) -> list[OutputFile]:
     """Every entry of `outFiles`, the log among them."""
-    names, log = fields.names("outFiles"), fields.text("logFile")
+    names, log = with_whole_patterns(fields.names("outFiles")), fields.text("logFile")
     # Names first: a slip in one of them is told as such, not as the lengths that follow from it.
     patterns = [check_pattern("outFiles", name) for name in names]
     for name, pattern in zip(names, patterns, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pilot.core.errors import BadOutputFileName, LfnTooLong
 
@@ -40,3 +41,24 @@ def check_pattern(key: str, lfn: str) -> str:
     if not expression or "/" in expression or "\0" in expression:
         raise BadOutputFileName(f"{key}: {lfn!r} must describe plain names, without '/'")
     return expression
+
+
+def with_whole_patterns(pieces: Sequence[str]) -> list[str]:
+    """Names that were taken apart at commas, each `regex|...` that has a comma of its own (`{1,3}`) put together again.
+
+    An expression goes on to the next piece while a bracket of it is open; one that is open to the end stays in pieces.
+    """
+    names: list[str] = []
+    at = 0
+    while at < len(pieces):
+        ends = range(at + 1, len(pieces) + 1) if pieces[at].startswith(PATTERN_MARK) else [at + 1]
+        end = next((end for end in ends if not _open_bracket(",".join(pieces[at:end]))), at + 1)
+        names.append(",".join(pieces[at:end]))
+        at = end
+    return names
+
+
+def _open_bracket(expression: str) -> bool:
+    bare = re.sub(r"\\.", "", expression, flags=re.DOTALL)
+    bare = re.sub(r"\[\]?[^\]]*\]", "", bare)
+    return "[" in bare or any(bare.count(left) > bare.count(right) for left, right in ("()", "{}"))

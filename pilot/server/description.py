@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from pilot.core.lfn import with_whole_patterns
+
 Spec = dict[str, Any]
 
 _WHOLE = (
@@ -96,7 +98,7 @@ def _is_whole(value: object) -> TypeGuard[int | str]:
 
 def _wrong_lists(spec: Spec) -> Iterator[Slip]:
     joined = _joined(spec)
-    inputs, outputs = items(joined.get("inFiles")), items(joined.get("outFiles"))
+    inputs, outputs = items(joined.get("inFiles")), with_whole_patterns(items(joined.get("outFiles")))
     for key, lfns in (("inFiles", inputs), ("outFiles", outputs)):
         if len(set(lfns)) != len(lfns):
             yield Slip(key, "names a file twice")
@@ -156,7 +158,7 @@ def completed(spec: Spec, pandaid: int) -> Spec:
     full["attemptNr"] = whole(spec, "attemptNr", 1)
     _fill(full, "prodSourceLabel", "managed")
     _fill(full, "jobName", f"job.{pandaid}")
-    outputs, scopes = items(full.get("outFiles")), items(full.get("scopeOut"))
+    outputs, scopes = with_whole_patterns(items(full.get("outFiles"))), items(full.get("scopeOut"))
     _fill(full, "logFile", f"{str(full['jobName']).replace('/', '_')}.{pandaid}.log.tgz")
     _fill(full, "logGUID", str(uuid.uuid4()))
     _fill(full, "scopeLog", (scopes or items(full.get("scopeIn")) or ["pilot"])[-1])

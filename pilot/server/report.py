@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from pilot.core.lfn import with_whole_patterns
 from pilot.server.description import Spec, is_on, items
 
 _UNREADABLE = "Could not get GUID/LFN/MD5/FSIZE/SURL from pilot JSON"
@@ -101,7 +102,7 @@ def _file(spec: Spec, lfn: str, entry: Mapping[str, Any]) -> FileOutcome:
 
 def declared_as(spec: Spec, lfn: str) -> str | None:
     """The entry of outFiles that covers this file: its own name, a `regex|` name, or a variable output's stem."""
-    declared = items(spec.get("outFiles"))
+    declared = with_whole_patterns(items(spec.get("outFiles")))
     if lfn in declared:
         return lfn
     for name in declared:
@@ -119,7 +120,7 @@ def _missing(spec: Spec, entries: Mapping[str, object]) -> list[FileOutcome]:
     optional = set(items(spec.get("allowNoOutput")))
     event_job = is_on(spec, "eventService")
     found = []
-    for lfn in items(spec.get("outFiles")):
+    for lfn in with_whole_patterns(items(spec.get("outFiles"))):
         if lfn not in covered:
             status = "nooutput" if lfn in optional or event_job else "missing"
             found.append(FileOutcome(lfn, "log" if lfn == spec.get("logFile") else "output", status))

@@ -118,6 +118,15 @@ def test_paths_of_staged_inputs_are_taken_by_position() -> None:
     assert [f.path for f in job.inputs] == ["/data/a", "/data/b"]
 
 
+@pytest.mark.parametrize("expression", [r"a_\d{1,3}\.root", r"(a,b)[,\]]{2,}", r"[](,]+", r"\{a"])
+def test_an_expression_with_commas_is_one_output(expression: str) -> None:
+    job = parse({"PandaID": 5, "outFiles": f"x.txt,regex|{expression},5.log", "scopeOut": "s,t", "logFile": "5.log"})
+    assert [(file.lfn, file.pattern, file.scope) for file in job.outputs] == [
+        ("x.txt", "", "s"),
+        (f"regex|{expression}", expression, "t"),
+    ]
+
+
 def test_variable_outputs_carry_their_pattern_and_optional_ones_may_miss() -> None:
     job = parse({"PandaID": 5, "outFiles": r"regex|out_\d+\.root,may.txt", "allowNoOutput": "may.txt"})
     assert [(f.pattern, f.optional) for f in job.outputs] == [(r"out_\d+\.root", False), ("", True)]

@@ -78,6 +78,11 @@ def test_a_regex_output_takes_what_matches_in_full(name: str, good: bool) -> Non
     assert end.status == ("finished" if good else "failed")
 
 
+def test_a_regex_output_may_have_a_comma() -> None:
+    end = outcome({"job.log.tgz": GOOD, "hist_12.root": GOOD}, outFiles=r"regex|hist_\d{1,2}\.root,job.log.tgz")
+    assert end.status == "finished"
+
+
 def test_a_regex_output_without_any_file_is_missing() -> None:
     assert outcome({"job.log.tgz": GOOD}, outFiles=r"regex|.*\.root,job.log.tgz").status == "failed"
 

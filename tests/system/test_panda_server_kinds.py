@@ -1,0 +1,74 @@
+"""Jobs of many kinds, pilots of several bearers, a pilot that dies: real PanDA servers see each job's end."""
+
+from __future__ import annotations
+
+import json
+
+from tests.system.panda_site import PandaSite
+
+STEPS = {
+    "preprocess": {"command": "/bin/sh", "args": "-c 'echo before > pre.txt'"},
+    "postprocess": {"command": "/bin/sh", "args": "-c 'echo after >> steps.txt'"},
+}
+SECRET = "planted-in-the-server"
+
+
+def test_jobs_of_every_kind_come_to_their_end(panda_site: PandaSite) -> None:
+    panda_site.change(
+        f"DELETE FROM Secrets; INSERT INTO Secrets (owner, data) VALUES ('somebody', '{json.dumps({'KEY': SECRET})}')"
+    )
+    steps = f"-c 'cat pre.txt > steps.txt'<MULTI_STEP_EXEC>{json.dumps(STEPS)}</MULTI_STEP_EXEC>"
+    good = [
+        *panda_site.submit("", jobParameters=steps, outputs=("steps.txt",)),
+        *panda_site.submit("echo one > coded.txt; echo two >> coded.txt", specialHandling="ej", outputs=("coded.txt",)),
+        *panda_site.submit("", transformation="date", jobParameters="-u +%Y > whole.txt", outputs=("whole.txt",)),
+        *panda_site.submit("for n in 1 22; do echo $n > h_$n.root; done", outputs=(r"regex|h_\d{1,2}\.root",)),
+        *panda_site.submit("cat panda_secrets.json > told.txt", specialHandling="us", outputs=("told.txt",)),
+    ]
+    (bad,) = panda_site.submit("echo oops >&2; exit 7")
+    assert panda_site.run("--slots", "3", "--cleanup", "none") == 0, panda_site.log()
+    panda_site.conclude()
+    assert [panda_site.job(number)["jobstatus"] for number in good] == ["finished"] * 5, panda_site.log()
+    written = {path.name: path.read_text() for path in panda_site.outputs.iterdir() if path.suffix in (".txt", ".root")}
+    assert (written["steps.txt"], written["coded.txt"]) == ("before\nafter\n", "one\ntwo\n")
+    assert (written["h_1.root"], written["h_22.root"], SECRET in written["told.txt"]) == ("1\n", "22\n", True)
+    failed = panda_site.job(bad)
+    assert (failed["jobstatus"], failed["transexitcode"]) == ("failed", "7") and failed["piloterrorcode"] == 1305
+    records = [
+        path for path in panda_site.workdir.rglob("*") if path.is_file() and path.suffix in (".db", ".json", ".log")
+    ]
+    kept = [path for path in records if SECRET in path.read_text(errors="replace")]
+    assert {path.name for path in kept} <= {"panda_secrets.json"} and SECRET not in panda_site.log()
+
+
+def test_a_worker_with_a_proxy_of_a_plain_user_runs_that_users_jobs(panda_site: PandaSite) -> None:
+    panda_site.change(
+        """
+        DELETE FROM Harvester_Instances; INSERT INTO Harvester_Instances (harvester_ID) VALUES ('hv');
+        DELETE FROM Harvester_Workers; INSERT INTO Harvester_Workers (harvesterID, workerID, status)
+            VALUES ('hv', 5, 'submitted');
+        """
+    )
+    (number,) = panda_site.submit("date > out.txt", prodSourceLabel="user")
+    worker = ("--harvester-id", "hv", "--worker-id", "5", "--scheduler-id", "harvester-hv")
+    assert panda_site.run("--proxy", panda_site.pki["voms_proxy"], "--label", "user", *worker) == 0, panda_site.log()
+    panda_site.conclude()
+    job = panda_site.job(number)
+    assert (job["jobstatus"], job["schedulerid"]) == ("finished", "harvester-hv"), panda_site.log()
+    (told,) = panda_site.rows("SELECT * FROM Harvester_Workers")
+    assert (told["status"], told["pilotstatus"]) == ("running", "finished") and told["pilotstarttime"]
+    assert {"pandaid": number, "workerid": 5}.items() <= panda_site.rows(
+        f"SELECT * FROM Harvester_Rel_Jobs_Workers WHERE PandaID = {number}"
+    )[0].items()
+
+
+def test_a_pilot_after_a_dead_one_brings_its_job_to_the_end(panda_site: PandaSite) -> None:
+    (number,) = panda_site.submit("if mkdir ../first; then sleep 600; fi; date > out.txt")
+    pilot = panda_site.start("--heartbeat", "0.5")
+    panda_site.wait(lambda: panda_site.job(number)["jobstatus"] == "running", "running")
+    panda_site.wait((panda_site.workdir / "first").exists, "begun")
+    pilot.kill()
+    pilot.wait()
+    assert panda_site.run() == 0, panda_site.log()
+    panda_site.conclude()
+    assert panda_site.job(number)["jobstatus"] == "finished", panda_site.log()
