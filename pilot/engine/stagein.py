@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from pilot.core.errors import Failure, RemoteFileCouldNotBeOpened, TransformDownloadFailure
+from pilot.core.errors import Failure, PilotError, RemoteFileCouldNotBeOpened, TransformDownloadFailure
 from pilot.core.job import JobDefinition
 from pilot.core.transfer import Attempt, Direction, Endpoint, Outcome, Transfer
 from pilot.engine import records
@@ -80,9 +80,11 @@ def _left_in_place(
     """The inputs that can be read where they are, by LFN, and what was tried of those that cannot."""
     left: dict[str, Outcome] = {}
     tried: dict[str, list[Attempt]] = {}
+    inside = bool(planned) and _is_contained(means, run)  # where files of this machine may not be seen
     test = means.queue_for(run.definition).flags.get(_UNTESTED, "true").lower() != "false"
     for transfer in transfers:
-        for place in planned.get(transfer.lfn, ()):
+        places = planned.get(transfer.lfn, ())
+        for place in (place for place in places if not inside or local_path(place.url) is None):
             attempt = _look(means, run, transfer, place, test)
             tried.setdefault(transfer.lfn, []).append(attempt)
             noting(means, run)(attempt)
@@ -100,6 +102,14 @@ def _left_in_place(
                 )
                 break
     return left, tried
+
+
+def _is_contained(means: Means, run: Run) -> bool:
+    try:
+        queue = means.queue_for(run.definition)
+        return means.boxes.box_of(run.definition, queue, run.key, str(run.directory), "", run.grant) is not None
+    except PilotError:
+        return False  # the start of the payload fails for that reason, and says so
 
 
 def _look(means: Means, run: Run, transfer: Transfer, place: Endpoint, test: bool) -> Attempt:

@@ -6,24 +6,19 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
 
 from pilot.core.errors import Failure, FileExists, PilotError
-from pilot.core.staging import StagingSettings
 from pilot.core.transfer import Attempt, Outcome, Transfer
 from pilot.lib.cancel import Cancel
 from pilot.plugins.copytools.base import Fault, ToolError, Watch
 from pilot.staging.attempt import Attempter, Tried
 from pilot.staging.faults import ends_all, failure_of
-from pilot.staging.gate import HostGate
 from pilot.staging.groups import Lane, lanes_of
 from pilot.staging.merge import merge_targets, share_reads
-from pilot.staging.toolbox import NO_SITES, Sites, Toolbox
+from pilot.staging.owner import Owner
+from pilot.staging.toolbox import NO_SITES, Sites
 from pilot.staging.verify import Try
 from pilot.staging.work import Work
-
-if TYPE_CHECKING:
-    import random
 
 OnAttempt = Callable[[Attempt], None]
 OnBytes = Callable[[int], None]
@@ -33,26 +28,12 @@ OnBytes = Callable[[int], None]
 _SMALL = 256 * 1024
 
 
-class Means(Protocol):
-    """What all courses of one pilot share."""
-
-    settings: StagingSettings
-    toolbox: Toolbox
-    gate: HostGate
-    token: str
-    pace: dict[str, float]
-
-    @property
-    def dice(self) -> random.Random:
-        """What the length of pauses is drawn from."""
-
-
 class Course:
     """One call of `Transferer.carry_out`. All state is touched by the thread that calls `run` alone."""
 
     def __init__(
         self,
-        owner: Means,
+        owner: Owner,
         transfers: Sequence[Transfer],
         cancel: Cancel,
         on_attempt: OnAttempt | None,
@@ -124,17 +105,24 @@ class Course:
         named: list[tuple[Work, str, Sites, str]] = []
         toolbox = self.owner.toolbox
         for work in ready:
-            source = work.next_source(self.settings.max_attempts)
-            if source is None:
-                self.close(work, failure_of(Fault.MISSING, "no source", work.transfer.direction, True))
-                continue
-            try:
-                named.append((work, *toolbox.chosen(source, work.target, work.transfer.copytool), source.url))
-            except PilotError as error:
-                self.close(work, error.failure())
+            if (found := self.chosen(work)) is not None:
+                named.append((work, *found))
         lanes, held = lanes_of(named, toolbox, self.settings, self.owner.pace)
         self.held += held
         return lanes
+
+    def chosen(self, work: Work) -> tuple[str, Sites, str] | None:
+        """The tool for the next source that any tool can move; None for a work that is settled for want of one."""
+        failure: Failure | None = None
+        while (source := work.next_source(self.settings.max_attempts)) is not None:
+            try:
+                return (*self.owner.toolbox.chosen(source, work.target, work.transfer.copytool), source.url)
+            except PilotError as error:
+                failure = failure or error.failure()
+                work.pass_over(source)
+        none = failure or failure_of(Fault.MISSING, "no source", work.transfer.direction, True)
+        self.close(work, work.story() or none)
+        return None
 
     def start(self, lane: Lane) -> None:
         """Run a lane in a thread of its own."""

@@ -45,7 +45,7 @@ class Work:
 
     def next_source(self, max_attempts: int) -> Endpoint | None:
         """The source to try now: every one once, in order of priority, before any of them again."""
-        if len(self.sources) == 1 and not self.attempts:
+        if len(self.sources) == 1 and not self.attempts and not self.sources[0].dead:
             return self.sources[0].place
         alive = [source for source in self.sources if not source.dead and source.tries < max_attempts]
         if not alive:
@@ -55,6 +55,11 @@ class Work:
     def source_left(self, max_attempts: int) -> bool:
         """Whether any source may still be tried."""
         return any(not source.dead and source.tries < max_attempts for source in self.sources)
+
+    def pass_over(self, place: Endpoint) -> None:
+        """No tool can move the file from there."""
+        for source in self.sources:
+            source.dead = source.dead or source.place == place
 
     def settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """The file has arrived, or nothing more will be tried."""

@@ -45,3 +45,13 @@ def test_what_cannot_be_opened_where_it_lies_is_tried_as_a_copy_and_told(tmp_pat
     assert files["AOD.root"][0] == "failed"
     codes = [code for lfn, _, _, code in farm.attempts if lfn == "AOD.root"]
     assert codes == [1361, 1331], "a look at the place, then a copy"
+
+
+def test_a_payload_in_a_container_gets_copies_of_this_machine_s_files(tmp_path: Path) -> None:
+    farm = Farm(tmp_path, direct_access_lan=True)
+    farm.store("AOD.root")
+    files = farm.run(
+        "-c 'cat AOD.root > o.txt'", "AOD.root", options=["--container", "dummy", "--container-image", "any"]
+    )
+    assert farm.outcome == "finished", farm.log
+    assert files["AOD.root"][0] == "transferred"

@@ -103,3 +103,33 @@ def test_a_source_that_was_faster_is_preferred_by_the_next_pilot(
     if remembers:
         known = json.loads((tmp_path / "speeds.json").read_text())
         assert known[quick.url[7:]][0] > known[web.url[7:]][0]
+
+
+def test_a_replica_that_none_of_the_queue_s_tools_can_move_is_passed_over(
+    tmp_path: Path, web: WebServer, rucio: Catalogue
+) -> None:
+    farm = Farm(tmp_path, allow_wan=True, acopytools={"pr": ["http"], "pw": ["copy"]})
+    rucio.tell("one", ("gsiftp://nowhere/one", "DISK"), (f"{web.url}/f", "FAR"))
+    farm.run("-c 'cat one > o.txt'", "one", options=rucio.options, ddmEndPointIn="")
+    assert farm.outcome == "finished", farm.log
+    assert [source for name, _, source, _ in farm.attempts if name == "one"] == [f"{web.url}/f"]
+    rucio.tell("two", ("gsiftp://nowhere/two", "DISK"))
+    farm.run("-c true", "two", options=rucio.options, ddmEndPointIn="")
+    assert (farm.outcome, farm.error) == ("failed", 1313)
+
+
+@pytest.mark.parametrize(("tools", "known", "asked"), [
+    (["rucio"], False, True), (["xrdcp"], True, True), (["xrdcp"], False, False), (["copy"], True, False),
+])  # fmt: skip
+def test_rucio_is_asked_where_the_queue_s_tools_go_by_replicas_and_it_is_set_up(
+    tools: list[str], known: bool, asked: bool, tmp_path: Path, rucio: Catalogue
+) -> None:
+    farm = Farm(tmp_path, acopytools={"pr": [*tools, "copy"], "pw": ["copy"]})
+    farm.store("one")
+    farm.run(
+        "-c true",
+        "one",
+        options=["--rucio-python", str(rucio.python)],
+        environment={"RUCIO_HOME": str(rucio.folder) if known else "", "VIRTUAL_ENV": ""},
+    )
+    assert bool(rucio.asked()) is asked
