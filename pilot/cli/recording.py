@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
 from pilot import __version__
 from pilot.core.errors import PilotError
 from pilot.core.transfer import Attempt, Outcome, Transfer
@@ -57,7 +55,7 @@ class DatabaseRecord:
 
     def attempt(self, attempt: Attempt) -> None:
         """Kept until some have come together."""
-        self._rows.append(_clean(attempt))
+        self._rows.append(report.told_attempt(attempt))
         if len(self._rows) >= _ROWS or time.monotonic() - self._since > _ROWS_S:
             self._flush()
 
@@ -65,7 +63,7 @@ class DatabaseRecord:
         """The files and the exit code."""
         self._flush()
         try:
-            self._store.put_outcomes(self.key, [_without_attempts(outcome) for outcome in outcomes])
+            self._store.put_outcomes(self.key, [report.told_outcome(outcome) for outcome in outcomes])
             self._store.end_pilot(self._pilot, int(whole["exit_code"]))
         except PilotError as error:
             self._trouble = self._trouble or str(error)
@@ -98,16 +96,22 @@ class EventRecord:
         self._descriptor = os.dup(1) if path == "-" else os.open(path, flags, 0o666)
         self._tell("begin", version=__version__, host=socket.gethostname(), boot=_boot_id(), files=transfers)
 
-    def attempt(self, attempt: Attempt) -> None:
-        """Written at once."""
+    def attempt(self, attempt: Attempt, job: str = "") -> None:
+        """Written at once; `job` is the key of the job whose file it is."""
         state = "failed" if attempt.failure else "done"
-        line = {"lfn": attempt.lfn, "direction": str(attempt.direction), "rse": attempt.rse, "state": state}
+        line = {
+            **({"job": job} if job else {}),
+            "lfn": attempt.lfn,
+            "direction": str(attempt.direction),
+            "rse": attempt.rse,
+            "state": state,
+        }
         self._tell("attempt", **line, **report.attempt_line(attempt))
 
     def settled(self, outcomes: Sequence[Outcome], deeds: Sequence[Deed], whole: Mapping[str, Any]) -> None:
         """The files, what else was done, and the whole."""
         for outcome in outcomes:
-            line = report.file_line(_without_attempts(outcome))
+            line = report.file_line(report.told_outcome(outcome))
             self._tell("file", **{key: value for key, value in line.items() if key not in ("type", "attempts")})
         for deed in deeds:
             line = report.deed_line(deed)
@@ -130,6 +134,21 @@ class EventRecord:
                 data = data[os.write(self._descriptor, data) :]
         except OSError as error:
             self._trouble = self._trouble or f"the event stream: {error.strerror}"
+
+
+class JobEvents:
+    """The same lines for the attempts of a pilot's jobs. Used by one thread."""
+
+    def __init__(self, path: str) -> None:
+        self._record = EventRecord(path, 0)
+
+    def attempt(self, job: str, attempt: Attempt) -> None:
+        """Written at once."""
+        self._record.attempt(attempt, job)
+
+    def close(self) -> str:
+        """Close the file; why something could not be written, empty if all was."""
+        return self._record.close()
 
 
 class TraceRecord:
@@ -167,6 +186,11 @@ class TraceRecord:
         return ""
 
 
+def transfer_events(path: str) -> JobEvents | None:
+    """The event stream of a pilot; None without a path. Raises `OSError`."""
+    return JobEvents(path) if path else None
+
+
 def make_records(options: Mapping[str, Any], transfers: Sequence[Transfer], environ: Mapping[str, str]) -> list[Record]:
     """The records that are asked for: `db`, `events`, `traces` with `local_site`. Raises `PilotError`, `OSError`."""
     made: list[Record] = []
@@ -188,25 +212,6 @@ def _traces(options: Mapping[str, Any], transfers: Sequence[Transfer], environ: 
     for field, name in (("job_id", "PandaID"), ("task_id", "PanDA_TaskID")):
         facts[field] = int(environ[name]) if environ.get(name, "").isdigit() else 0
     return TraceRecord(options["traces"], transfers, Tls(tools.ca_path, tools.proxy_file), facts)
-
-
-def _without_attempts(outcome: Outcome) -> Outcome:
-    failure = outcome.failure
-    if failure is not None:
-        failure = msgspec.structs.replace(failure, message=shown(failure.message))
-    where = {"source": shown(outcome.source), "target": shown(outcome.target)}
-    return msgspec.structs.replace(outcome, attempts=(), failure=failure, **where)
-
-
-def _clean(attempt: Attempt) -> Attempt:
-    """The attempt without what is secret in its URLs."""
-    if "://" not in attempt.source and "://" not in attempt.target:
-        return attempt
-    failure = attempt.failure
-    if failure is not None:
-        failure = msgspec.structs.replace(failure, message=shown(failure.message))
-    where = {"source": shown(attempt.source), "target": shown(attempt.target)}
-    return msgspec.structs.replace(attempt, failure=failure, **where)
 
 
 def _boot_id() -> str:

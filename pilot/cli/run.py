@@ -89,6 +89,7 @@ def _run(
     from pilot.cli.keys import key_ring, learning
     from pilot.cli.panda import panda_settings
     from pilot.cli.queue import queue_of
+    from pilot.cli.recording import transfer_events
     from pilot.cli.store import open_store
     from pilot.core.errors import NoLocalSpace
     from pilot.core.staging import StagingSettings
@@ -131,6 +132,7 @@ def _run(
     keys = ring.keys if ring else None
     tools = tool_settings(os.environ, finding_inputs.tool_options(settings), settings.proxy, keys)
     transferer = make_transferer(StagingSettings(max_attempts=settings.stageout_attempts), tools, _mark_of(workdir))
+    events = transfer_events(settings.transfer_events)
     means = Means(
         settings=settings,
         workdir=workdir,
@@ -141,6 +143,7 @@ def _run(
         transferer=transferer,
         catalogue=finding_inputs.catalogue(settings, transferer.toolbox, here.node.host, os.environ),
         speeds=finding_inputs.speeds(settings),
+        on_attempt=events.attempt if events else None,
         claims=Claims(output_owners(store.path)),
         remote_options=finding_inputs.remote_options(settings.experiment),
         queue_for=with_setup(queue.queue_for, settings.payload_setup, os.environ),
@@ -175,6 +178,8 @@ def _run(
     means.source.close()
     means.transferer.close()
     end_traces()
+    if events and (trouble := events.close()):
+        logging.getLogger("pilot").warning("%s", trouble)
     if means.ground is not None:
         means.ground.restore()
     with contextlib.suppress(NoLocalSpace):

@@ -86,6 +86,9 @@ class Settings:
     bypass_staging: bool = setting(
         False, "inputs come through the staging site only if they cannot be had elsewhere", env="PILOT_BYPASS_STAGING"
     )
+    transfer_events: str = setting(
+        "", "append a JSON line there for each attempt to move a file of a job", env="PILOT_TRANSFER_EVENTS"
+    )
     limits: str = setting("", "limits of every payload: memory_mb=2000,processes=100,...", env="PILOT_LIMITS")
     cgroups: bool = setting(True, "give each payload a cgroup of its own where that is allowed", env="PILOT_CGROUPS")
     container: str = setting(

@@ -17,6 +17,7 @@ from pilot.core.queue import QueueData
 from pilot.core.resources import ResourceType
 from pilot.core.settings import Settings
 from pilot.core.storage import StagingSite
+from pilot.core.transfer import Attempt
 from pilot.core.update import Node
 from pilot.db.store import Store
 from pilot.engine.boxes import Box, Boxes
@@ -71,7 +72,7 @@ class Means:
     `queue_for` and `site_for` tell the queue data and its storages as a job's overlay would have them. A pilot that
     has run for `time_floor_s` takes no further job (0: no such limit). `resource_types` are those of the server.
     `catalogue` tells where inputs lie, `speeds` how fast hosts are; `remote_options` go to a user's transformation that
-    reads inputs in place.
+    reads inputs in place. `on_attempt` hears of every attempt to move a file, with the job's key, in the loop's thread.
     """
 
     settings: Settings
@@ -100,6 +101,7 @@ class Means:
     catalogue: Catalogue | None = None
     speeds: Speeds = field(default_factory=Speeds)
     remote_options: str = ""
+    on_attempt: Callable[[str, Attempt], None] | None = None
     staging: Worker = field(init=False)
 
     def __post_init__(self) -> None:

@@ -16,12 +16,14 @@ from pilot.engine.noting import noted, noting
 from pilot.engine.stagework import disk_errors, worse
 from pilot.engine.unpack import unpack_inputs
 from pilot.lib.files import file_url, local_path, safe_join, write_atomically
+from pilot.lib.urls import shown
 from pilot.plugins.copytools.base import Fault, ToolError
 from pilot.runtime.payload_command import downloaded_name
 from pilot.runtime.prefetch import is_prefetched
 from pilot.staging.inplace import plan_in_place
 from pilot.staging.measured import speeds_of
 from pilot.staging.plan import plan_stage_in, read_activities
+from pilot.staging.report import told_failure
 
 #: The catch-all's word with which a queue does without the test of what is read in place.
 _UNTESTED = "remoteio_test"
@@ -64,7 +66,7 @@ def stage_in(means: Means, run: Run) -> StagedIn:
     if failure is None:
         _write_catalogue(run, outcomes)
     _tell(run, outcomes)
-    return StagedIn(noted(outcomes), failure)
+    return StagedIn(noted(outcomes), told_failure(failure))
 
 
 def fetched_first(definition: JobDefinition) -> JobDefinition:
@@ -170,8 +172,8 @@ def _write_catalogue(run: Run, outcomes: Sequence[Outcome]) -> None:
 def _tell(run: Run, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.failure is not None:
-            run.log.error(f"not staged in {outcome.lfn}: {outcome.failure.message}")
+            run.log.error(shown(f"not staged in {outcome.lfn}: {outcome.failure.message}"))
         elif outcome.in_place:
-            run.log.info(f"{outcome.lfn} is read in place: {outcome.target}")
+            run.log.info(shown(f"{outcome.lfn} is read in place: {outcome.target}"))
         else:
             run.log.info(f"staged in {outcome.lfn}: {outcome.size} bytes in {outcome.seconds:.3f} s")

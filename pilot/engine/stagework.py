@@ -36,7 +36,9 @@ from pilot.engine.objectlog import send_log
 from pilot.engine.zipping import zip_outputs
 from pilot.lib.activelog import tail
 from pilot.lib.files import write_atomically
+from pilot.lib.urls import shown
 from pilot.staging.plan import local_name, plan_stage_out
+from pilot.staging.report import told_failure
 from pilot.staging.sendout import send_out
 
 #: Files up to this size are archived even where there is no room for the others.
@@ -79,7 +81,7 @@ def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
     for file in stored:
         run.log.info(f"staged out {file.lfn}: {file.size} bytes to {file.surl}")
     if failure is not None:
-        run.log.error(f"stage-out: {failure.message}")
+        run.log.error(shown(f"stage-out: {failure.message}"))
     trouble = _write_reports(run, stored)
     image = _image_of(run)
     metrics: dict[str, str] = {}
@@ -94,7 +96,7 @@ def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
     if means.traces is not None:
         means.traces.tell(run.definition, outcomes)
     words = tail(run.directory / "pilot.log", 1024)
-    return StagedOut(noted(outcomes), stored, worse(failure, trouble), size, words, {**metrics, **image})
+    return StagedOut(noted(outcomes), stored, told_failure(worse(failure, trouble)), size, words, {**metrics, **image})
 
 
 def _image_of(run: Run) -> dict[str, str]:

@@ -106,3 +106,22 @@ def _error(failure: Failure) -> dict[str, Any]:
     if failure.causes:
         error["causes"] = [_error(cause) for cause in failure.causes]
     return error
+
+
+def told_attempt(attempt: Attempt) -> Attempt:
+    """The attempt without what is secret in its URLs."""
+    if "://" not in attempt.source and "://" not in attempt.target:
+        return attempt
+    where = {"source": shown(attempt.source), "target": shown(attempt.target)}
+    return msgspec.structs.replace(attempt, failure=told_failure(attempt.failure), **where)
+
+
+def told_outcome(outcome: Outcome) -> Outcome:
+    """The outcome without its attempts, and without what is secret in its URLs."""
+    where = {"source": shown(outcome.source), "target": shown(outcome.target)}
+    return msgspec.structs.replace(outcome, attempts=(), failure=told_failure(outcome.failure), **where)
+
+
+def told_failure(failure: Failure | None) -> Failure | None:
+    """The failure without what is secret in URLs."""
+    return failure and msgspec.structs.replace(failure, message=shown(failure.message))
