@@ -60,6 +60,8 @@ class Outputs:
         self._open_since = 0.0
         self._open_bytes = 0
         self._members: list[int] = []
+        self._packing: list[int] = []
+        self._at_once = limits.ranges
         self._busy = False
         self._storing: dict[int, list[int]] = {}
         self._to_store: list[StoredArchive] = []
@@ -100,7 +102,7 @@ class Outputs:
         if self._to_store:
             times.append(0.0)
         if not self._busy:
-            if self._fresh:
+            if self._fresh and not self._squeezed:
                 times.append(self._fresh_since + self._limits.gather_s)
             if self._members:
                 times.append(self._open_since + self._limits.age_s)
@@ -116,19 +118,30 @@ class Outputs:
             self._begin_store(archive, 1)
         if self._busy:
             return
-        gathered = len(self._fresh) >= self._limits.batch or now >= self._fresh_since + self._limits.gather_s
-        if self._fresh and (gathered or self.flushing):
+        most = now >= self._fresh_since and len(self._fresh) >= self._limits.batch
+        gathered = most or now >= self._fresh_since + self._limits.gather_s
+        if self._members and self._full(now):
+            self._close()
+        elif self._fresh and (gathered or self.flushing) and not self._squeezed:
             self._pack(now)
-        elif self._members and (self.flushing or self._full(now)):
-            self._busy = True
-            assert self._open is not None
-            self._hands.close_archive(self._open, sum(self._ledger.events(n) for n in self._members))
+        elif self._members and self.flushing and not self._fresh:
+            self._close()
+
+    def _close(self) -> None:
+        self._busy = True
+        assert self._open is not None
+        self._hands.close_archive(self._open, sum(self._ledger.events(n) for n in self._members))
+
+    @property
+    def _squeezed(self) -> bool:
+        """Whether there is little room on the disk: what is on its way must be gone before more is packed."""
+        return self._at_once < self._limits.ranges and bool(self._storing)
 
     def _full(self, now: float) -> bool:
         limits = self._limits
         return (
             self._open_bytes >= limits.bytes
-            or len(self._members) >= limits.ranges
+            or len(self._members) >= self._at_once
             or now >= self._open_since + limits.age_s
         )
 
@@ -136,8 +149,9 @@ class Outputs:
         if self._open is None:
             self._open, self._next = self._next, self._next + 1
             self._open_since, self._open_bytes = now, 0
-        batch, self._fresh = self._fresh[: self._limits.batch], self._fresh[self._limits.batch :]
-        self._fresh_since = now
+        most = max(1, min(self._limits.batch, self._at_once - len(self._members)))
+        batch, self._fresh = self._fresh[:most], self._fresh[most:]
+        self._fresh_since, self._packing = now, batch
         self._busy = True
         self._hands.pack(self._open, [(n, self._ledger.id(n), self._ledger.said(n).output) for n in batch])
 
@@ -145,7 +159,7 @@ class Outputs:
 
     def packed(self, good: Sequence[int], bad: dict[int, str], bytes: int) -> None:
         """Outputs were appended; `bytes` is the archive's size now. `bad` ones could not be read, and why."""
-        self._busy = False
+        self._busy, self._packing = False, []
         self._open_bytes = bytes
         self._members.extend(good)
         for n, why in bad.items():
@@ -162,6 +176,7 @@ class Outputs:
         """The archive's file is whole. The outputs that it holds: their own files may go once this is on disk."""
         self._busy = False
         members, self._members, self._open = self._members, [], None
+        self._at_once = min(self._limits.ranges, 2 * self._at_once)
         paths = [self._ledger.said(n).output for n in members]
         self._ledger.pack(members, archive.number)
         self.changed_archives.append(archive)
@@ -169,15 +184,22 @@ class Outputs:
         return paths
 
     def spoiled(self, why: str, now: float) -> None:
-        """The open archive could not be written: its outputs go into another one, later."""
+        """The open archive could not be written: its outputs go into smaller ones, each stored and away before the
+        next is begun, for the disk may be full. What does not even fit alone waits, and is lost in the end."""
         self._busy = False
-        self._fresh = [*self._members, *self._fresh]
-        self._fresh_since = now + self._limits.store_wait_s
-        self._members = []
-        self.lost_in_a_row += 1
+        tried = [*self._members, *self._packing]
+        self._fresh = [*tried, *self._fresh]
+        self._members, self._packing = [], []
+        self._at_once = max(1, len(tried) // 2)
         self._drop_open()
+        if len(tried) > 1:
+            self._fresh_since = now
+            return
+        self._fresh_since = now + self._limits.store_wait_s
+        self.lost_in_a_row += 1
         if self.hopeless or self.flushing:
-            lost, self._fresh = self._fresh, []
+            count = len(self._fresh) if self.hopeless else 1
+            lost, self._fresh = self._fresh[:count], self._fresh[count:]
             self._ledger.lose(lost, f"no archive could be written: {why}")
             self.settled.extend(lost)
 

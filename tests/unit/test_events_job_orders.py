@@ -404,3 +404,47 @@ def test_a_new_pilot_goes_on_where_the_old_one_was(world):
     world.job.packed([2], {1: "it is gone"}, 0)
     assert world.job.ledger.state(1) is RangeState.READY, "an output that is gone is made again"
     assert sorted(world.job.ledger.hand(5, 9)) == [1, 4, 5]
+
+
+def test_outputs_that_do_not_fit_together_go_into_ever_smaller_archives(world):
+    """The disk is full: an archive with two outputs is one too many. The first is away before the next is begun."""
+    peer = world.worker(asks=4)
+    world.grant(4, exhausted=True)
+    world.done(peer, "r0", "r1", "r2", "r3")
+    world.pass_time(2)
+    assert [len(outputs) for _, outputs in world.hands.packs] == [4]
+    world.job.spoiled("no space left")
+    world.pass_time(2)
+    assert [len(outputs) for _, outputs in world.hands.packs] == [4, 2] and world.hands.discarded == [0]
+    world.job.spoiled("no space left")
+    world.pass_time(2)
+    assert [n for n, _, _ in world.hands.packs[-1][1]] == [0], "none is forgotten, the order stays"
+    world.job.packed([0], {}, 10)
+    world.job.step()
+    (closed,) = world.hands.closes
+    world.job.closed(world.archive(closed[0]))
+    world.pass_time(5)
+    assert len(world.hands.stores) == 1 and len(world.hands.packs) == 3, "its room is waited for"
+    assert world.job.due() is None or world.job.due() > world.now, "without being busy"
+    world.job.stored(world.hands.stores[0])
+    world.pass_time(2)
+    assert [n for n, _, _ in world.hands.packs[-1][1]] == [1, 2], "then it may be more again"
+    assert world.job.ledger.count(RangeState.FAILED) == 0
+
+
+def test_an_output_that_does_not_fit_alone_is_lost_at_the_end_and_no_other(world):
+    peer = world.worker(asks=2)
+    world.grant(2, exhausted=True)
+    world.done(peer, "r0", "r1")
+    world.job.end()
+    world.job.step()
+    world.job.spoiled("no space left")
+    world.job.step()
+    assert len(world.hands.packs[-1][1]) == 1
+    world.job.spoiled("no space left")
+    world.job.step()
+    assert world.job.ledger.state(0) is RangeState.FAILED and "no space left" in world.job.ledger.said(0).failure
+    assert [n for n, _, _ in world.hands.packs[-1][1]] == [1]
+    world.job.packed([1], {}, 10)
+    world.job.step()
+    assert len(world.hands.closes) == 1 and not world.hands.ended

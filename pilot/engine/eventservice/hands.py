@@ -151,14 +151,8 @@ class JobHands:
         self._do(_with_disk(work, self._folder), done)
 
     def discard(self, archive: int) -> None:
-        """Remove the open archive."""
-
-        def work() -> None:
-            writer, self._writer = self._writer, None
-            if writer is not None:
-                writer.abort()
-
-        self._do(work, lambda result, error: None)
+        """Remove the open archive: before the next is begun, which may have its name and needs its room."""
+        self._close_writer()
 
     def store(self, archive: StoredArchive) -> None:
         """Send an archive away; the local file goes once that is done."""
@@ -227,8 +221,9 @@ class JobHands:
         self._tools.work.submit(self._close_writer, lambda result, error: None)
 
     def _close_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.abort()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.abort()
 
     def _step(self) -> None:
         self._posted = False

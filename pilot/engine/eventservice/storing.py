@@ -22,17 +22,21 @@ CONVENTION = 1000
 _PLACES = (("es_events", "pw"), ("es_failover",), ("write_lan", "w", "pw"))
 
 
-def targets(site: StagingSite, lfn: str) -> list[Endpoint]:
-    """The places for an archive in the order in which they are tried: the output directory, the storage of the
-    activity `es_events`, that of `es_failover`, any that takes outputs. Raises `NoStorage` if there is none."""
+def targets(site: StagingSite, lfn: str) -> list[tuple[Endpoint, str]]:
+    """The places for an archive in the order in which they are tried, each with the copy tools for it.
+
+    The output directory, the storage of the activity `es_events`, that of `es_failover`, any that takes outputs. Raises
+    `NoStorage` if there is none.
+    """
     if site.output_dir:
-        return [Endpoint(named_place(site.output_dir, lfn))]
-    found: dict[str, Endpoint] = {}
+        return [(Endpoint(named_place(site.output_dir, lfn)), "")]
+    found: dict[str, tuple[Endpoint, str]] = {}
     for activities in _PLACES:
+        tools = " ".join(site.tools_for(*activities, "es_events", "pw", "write_lan"))
         for rse in site.storages_for(*activities):
             storage = site.storage(rse)
             for place in endpoints(storage, SCOPE, lfn, "es_events", "write_lan", "write_wan") if storage else ():
-                found.setdefault(place.url, place)
+                found.setdefault(place.url, (place, tools))
                 break
     if not found:
         raise NoStorage(f"nothing tells where {lfn} goes (activities es_events, es_failover, write_lan)")
@@ -40,10 +44,10 @@ def targets(site: StagingSite, lfn: str) -> list[Endpoint]:
 
 
 def store(transferer: Transferer, site: StagingSite, archive: StoredArchive, cancel: Cancel) -> StoredArchive:
-    """Send the archive to the first place that takes it. Raises the last place's error if none does."""
+    """Send the archive to the first place that takes it. Raises the last place's error if none does, one of those that
+    may pass if there is any."""
     failure: PilotError | None = None
-    for place in targets(site, archive.lfn):
-        tools = site.tools_for("es_events", "pw", "write_lan")
+    for place, tools in targets(site, archive.lfn):
         transfer = Transfer(
             lfn=archive.lfn,
             sources=(Endpoint(file_url(archive.path)),),
@@ -53,7 +57,7 @@ def store(transferer: Transferer, site: StagingSite, archive: StoredArchive, can
             size=archive.size,
             checksums=parse_checksum(f"ad:{archive.adler32}"),
             activity="es_events",
-            copytool=tools[0] if tools else "",
+            copytool=tools,
         )
         (outcome,) = transferer.carry_out([transfer], cancel=cancel)
         if outcome.failure is None:
@@ -65,7 +69,7 @@ def store(transferer: Transferer, site: StagingSite, archive: StoredArchive, can
                 surl=outcome.target,
                 storage_id=f"{storage.bucket}/{CONVENTION}" if storage and storage.bucket else "",
             )
-        kind = error_of_code(outcome.failure.code)
-        failure = kind(outcome.failure.message)
+        error = error_of_code(outcome.failure.code)(outcome.failure.message)
+        failure = error if failure is None or error.retry or not failure.retry else failure
     assert failure is not None
     raise failure
