@@ -56,7 +56,7 @@ OPTIONS: tuple[Old, ...] = (
     Old(("-r", "--resource"), note="the resource follows from the queue"),
     Old(("-s", "--site"), note="the site follows from the queue"),
     Old(("--resource-type",), "--resource-type"),
-    Old(("-b", "--nocvmfs"), "--cvmfs-check", flag=True, means={"": "false"}),
+    Old(("-b", "--nocvmfs"), "--cvmfs-check", flag=True, means={"": "off"}),
     Old(("--stageout-attempts",), "--stageout-attempts"),
     Old(("--harvester-workdir",), "--harvester-workdir"),
     Old(("--harvester-datadir",), "--harvester-datadir"),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from pilot import __version__
+from pilot.core.errors import NoProxy
 from pilot.core.settings import Settings
 from pilot.core.update import Node
 from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
+
+_OWN = "self"
 
 
 def panda_settings(settings: Settings, node: Node) -> PandaSettings:
@@ -13,7 +18,7 @@ def panda_settings(settings: Settings, node: Node) -> PandaSettings:
     return PandaSettings(
         url=_with_port(settings.url, settings.port),
         queue=settings.queue,
-        label=settings.label,
+        label="user" if settings.label == _OWN else settings.label,
         node=node,
         dialect=DialectName(settings.dialect),
         ca_file=settings.cacert,
@@ -29,6 +34,24 @@ def panda_settings(settings: Settings, node: Node) -> PandaSettings:
         other_country=settings.other_country,
         user_agent=f"pilot/{__version__}",
     )
+
+
+def settings_for_jobs(settings: Settings, node: Node) -> PandaSettings:
+    """The same for who asks for jobs: the label `self` means one's own. Raises `NoProxy` if nobody knows whose."""
+    found = panda_settings(settings, node)
+    return replace(found, user_id=_own_name(settings)) if settings.label == _OWN else found
+
+
+def _own_name(settings: Settings) -> str:
+    """The name in our certificate; with a token the server itself knows whose jobs are asked for."""
+    if settings.token_file and not settings.proxy:
+        return ""
+    from pilot.lib.certificate import owner
+
+    try:
+        return owner(settings.proxy or settings.cacert)
+    except (OSError, ValueError) as error:
+        raise NoProxy(f"jobs of one's own (label self) need a certificate that says whose: {error}") from error
 
 
 def _with_port(url: str, port: int) -> str:

@@ -85,6 +85,7 @@ def _run(
     settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: Redactor, info: Info | None = None
 ) -> int:
     from pilot.cli.credentials import Look, with_credentials
+    from pilot.cli.cvmfs import check_cvmfs
     from pilot.cli.here import look_around, time_left
     from pilot.cli.keys import key_ring, learning
     from pilot.cli.panda import panda_settings
@@ -92,6 +93,7 @@ def _run(
     from pilot.cli.recording import transfer_events
     from pilot.cli.store import open_store
     from pilot.core.errors import NoLocalSpace
+    from pilot.core.job import JobDefinition
     from pilot.core.staging import StagingSettings
     from pilot.db.outputs import output_owners
     from pilot.engine.agent import Agent
@@ -107,6 +109,7 @@ def _run(
 
     become_subreaper()
     queue = queue_of(settings, workdir, os.environ, info)
+    check_cvmfs(settings, queue.queue_for(JobDefinition(job_id=0)), os.environ)
     settings = replace(settings, label=queue.label) if queue.label else settings
     here = look_around(settings, workdir, os.environ)
     look: Look | None = None
@@ -190,7 +193,7 @@ def _run(
 
 
 def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
-    from pilot.cli.panda import panda_settings
+    from pilot.cli.panda import panda_settings, settings_for_jobs
     from pilot.plugins.sources.registry import SOURCES
 
     kind: Any = SOURCES.load(settings.source)
@@ -203,7 +206,7 @@ def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
         panda: Any = SOURCES.load("panda")
         found = harvester.make_source(settings, node, lambda: panda(panda_settings(settings, node)))
     elif settings.source == "panda":
-        found = kind(panda_settings(settings, node))
+        found = kind(settings_for_jobs(settings, node))
     else:
         found = kind()
     if settings.server_updates or settings.source == "harvester":  # Harvester's files are no server

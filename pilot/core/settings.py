@@ -143,6 +143,12 @@ class Settings:
     info_pause: float = setting(15.0, "seconds between two rounds over the places of queue data")
     base_urls: str = setting("", "allowed origins of downloaded transforms, with commas", env="PANDA_BASE_URLS")
     stageout_attempts: int = setting(2, "how often a file is tried from each source", env="PILOT_STAGEOUT_ATTEMPTS")
+    cvmfs_check: str = setting(
+        "warn",
+        "what to do when the experiment's CVMFS repositories are not there: nothing (off), a warning, or no jobs",
+        env="PILOT_CVMFS_CHECK",
+        choices=("off", "warn", "refuse"),
+    )
     proxy_check: bool = setting(True, "check the lifetime of the proxy")
     token_renewal: bool = setting(True, "renew the token in time")
     pod: bool = setting(False, "this is a Kubernetes pod: SIGTERM is pre-emption", env="PILOT_POD")

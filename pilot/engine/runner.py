@@ -335,6 +335,9 @@ class Runner:
         self.means.redactor.add(Secrets(pilot=answer.secrets).values())
         for command in answer.commands:
             self._steer(run, command)
+        if free := [command for command in answer.commands if steering.is_free(command)]:
+            env = passed_on(self.means.base_env, PASSED_ON)
+            self._work(run, partial(steering.carry_out_all, run, free, env), self._tell_stdout)
 
     def _steer(self, run: Run, command: Command) -> None:
         """Do what the server ordered."""
@@ -342,9 +345,6 @@ class Runner:
             self.stop(run, failure)
         elif command.word == "softkill":
             self.events.drain(run)
-        elif steering.is_free(command):
-            env = passed_on(self.means.base_env, PASSED_ON)
-            self._work(run, lambda: steering.carry_out(run, command, env), self._tell_stdout)
         elif steering.noted(run, command):
             self.telling.later(run, first=0.5 if run.facts.debug else None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 
 import msgspec
 
@@ -41,6 +42,16 @@ def noted(run: Run, command: Command) -> bool:
 def is_free(command: Command) -> bool:
     """Whether it is an operator's command, to be run in the job's directory."""
     return command.word in PROGRAMS
+
+
+def carry_out_all(run: Run, commands: Sequence[Command], environment: dict[str, str]) -> str:
+    """Run the operator's commands of one answer in order; the outputs of several share the room, each with its name."""
+    if len(commands) == 1:
+        return carry_out(run, commands[0], environment)
+    heads = [f"[{command.word} {command.argument}]\n" for command in commands]
+    room = max(80, _LONGEST // len(commands) - max(map(len, heads)))
+    said = [carry_out(run, command, environment)[-room:].rstrip() for command in commands]
+    return "\n".join(head + words for head, words in zip(heads, said, strict=True))
 
 
 def carry_out(run: Run, command: Command, environment: dict[str, str]) -> str:

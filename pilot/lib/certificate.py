@@ -1,13 +1,25 @@
-"""How long a certificate or proxy (PEM) is good for, read from its own bytes (X.509 as DER: RFC 5280, 4.1)."""
+"""Whose a certificate or proxy (PEM) is and how long it is good for, from its bytes (X.509 as DER: RFC 5280, 4.1)."""
 
 from __future__ import annotations
 
 import base64
 import calendar
+import re
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 _END = b"-----END CERTIFICATE-----"
+#: The types of a name's parts by their object identifiers (RFC 4519), and their short names.
+_NAMES = {
+    **{bytes((0x55, 0x04, last)): name for last, name in {3: "CN", 6: "C", 7: "L", 8: "ST", 10: "O", 11: "OU"}.items()},
+    bytes.fromhex("0992268993f22c640119"): "DC",
+    bytes.fromhex("0992268993f22c640101"): "UID",
+    bytes.fromhex("2a864886f70d010901"): "emailAddress",
+}
+_PROXY_PART = re.compile(r"/CN=(\d+|proxy|limited proxy)$")
+T = TypeVar("T")
 _SEQUENCE, _VERSION, _UTC_TIME = 0x30, 0xA0, 0x17
 
 
@@ -16,6 +28,18 @@ def not_after(path: str) -> float:
 
     Raises `OSError` if the file cannot be read and `ValueError` if there is no certificate in it.
     """
+    return _read(path, _end_of)
+
+
+def owner(path: str) -> str:
+    """Whose the first certificate of a PEM file is, as `/DC=org/CN=Some One`, without the parts that proxies add.
+
+    Raises as `not_after`.
+    """
+    return _read(path, _owner_of)
+
+
+def _read(path: str, what: Callable[[bytes], T]) -> T:
     with open(path, "rb") as stream:
         text = stream.read()
     start = text.find(_BEGIN)
@@ -23,12 +47,13 @@ def not_after(path: str) -> float:
     if start < 0 or end < 0:
         raise ValueError(f"{path} holds no certificate")
     try:
-        return _end_of(base64.b64decode(text[start + len(_BEGIN) : end]))
+        return what(base64.b64decode(text[start + len(_BEGIN) : end]))
     except (IndexError, ValueError) as error:
         raise ValueError(f"the certificate in {path} cannot be read") from error
 
 
-def _end_of(der: bytes) -> float:
+def _validity(der: bytes) -> int:
+    """Where the validity begins; the subject comes after it."""
     _, at, _ = _element(der, 0)  # Certificate
     _, at, _ = _element(der, at)  # tbsCertificate
     tag, _, after = _element(der, at)
@@ -36,7 +61,27 @@ def _end_of(der: bytes) -> float:
         _, _, after = _element(der, after)  # serialNumber
     _, _, after = _element(der, after)  # signature
     _, _, after = _element(der, after)  # issuer
-    tag, at, _ = _element(der, after)  # validity
+    return after
+
+
+def _owner_of(der: bytes) -> str:
+    _, _, after = _element(der, _validity(der))
+    _, at, end = _element(der, after)  # subject: a sequence of sets of pairs of a type and a value
+    name = ""
+    while at < end:
+        _, pair, at = _element(der, at)
+        _, pair, _ = _element(der, pair)
+        _, kind, value = _element(der, pair)
+        oid = der[kind:value]
+        _, begin, stop = _element(der, value)
+        name += f"/{_NAMES.get(oid, oid.hex())}={der[begin:stop].decode('utf-8', 'replace')}"
+    while found := _PROXY_PART.search(name):
+        name = name[: found.start()]
+    return name
+
+
+def _end_of(der: bytes) -> float:
+    tag, at, _ = _element(der, _validity(der))
     if tag != _SEQUENCE:
         raise ValueError("no validity")
     _, _, after = _element(der, at)  # notBefore

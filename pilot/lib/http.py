@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from pilot.core.errors import CertificateHasExpired, CommunicationFailure, PilotError, RequestRefused, ServerNotTrusted
+from pilot.lib.addresses import Dialer
 
 if TYPE_CHECKING:
     import ssl
@@ -64,6 +65,7 @@ class Connection:
         self._settings = settings
         self._line: http.client.HTTPConnection | None = None
         self._of: object = None
+        self._dialer = Dialer()
         self._lock = threading.Lock()
 
     def exchange(
@@ -84,6 +86,7 @@ class Connection:
                 return self._exchange(method, url, body, dict(headers or {}), read_s)
             except (http.client.HTTPException, OSError, ValueError, zlib.error) as error:
                 self._drop()
+                self._dialer.blame()
                 raise translate(error, url) from error
 
     def _exchange(
@@ -132,6 +135,7 @@ class Connection:
             self._drop()
         if self._line is None:
             line = _line(self._settings, parts)
+            line._create_connection = self._dialer.dial  # type: ignore[attr-defined]
             try:
                 line.connect()
             except BaseException:
