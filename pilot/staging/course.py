@@ -49,6 +49,7 @@ class Course:
         self.works = [Work(i, t, target) for i, t in enumerate(transfers) for target in t.targets or ()]
         self.waiting: list[Work] = []
         self.held: list[Work] = []
+        self.crowded: list[Work] = []
         self.running = 0
         self.settled = self.lost = 0
         self.inbox: queue.SimpleQueue[tuple[Lane, Tried | ToolError | None]] = queue.SimpleQueue()
@@ -61,7 +62,9 @@ class Course:
         self.admit()
         share_reads(self.works)
         with self.outer.calling(self.stop):
-            while self.waiting or self.held or self.running:
+            while self.waiting or self.held or self.running or self.crowded:
+                if self.crowded and not (self.waiting or self.held or self.running):
+                    self.waiting.append(self.crowded.pop(0))
                 lanes = self.due_lanes()
                 if len(lanes) == 1 and not self.running:
                     self.run_lane(lanes[0], inline=True)
@@ -227,6 +230,12 @@ class Course:
         detail = self.why if error.fault is Fault.CANCELLED else error.detail
         failure = failure_of(error.fault, detail, transfer.direction, local, tried.kind if tried else "")
         attempt = self.attempt(lane, work, item, seconds, failure)
+        if error.fault is Fault.NO_SPACE and lane.crowds and not work.alone:
+            # What did not fit may have lain beside it: it is tried once more when all else is settled.
+            work.attempts.append(attempt)
+            work.alone = True
+            self.crowded.append(work)
+            return
         work.failed(attempt, failure, ends_all(error.fault))
         pause = work.pause(self.settings, self.owner.dice)
         late = self.settings.deadline_s and time.monotonic() + pause - self.begin > self.settings.deadline_s
@@ -247,19 +256,7 @@ class Course:
         sums: float = 0.0,
     ) -> Attempt:
         """The record of a try, told to whoever listens."""
-        made = Attempt(
-            lfn=work.transfer.lfn,
-            direction=work.transfer.direction,
-            copytool=lane.tool,
-            source=item.source.url,
-            target=item.target.url,
-            started=time.time() - seconds,
-            seconds=seconds,
-            size=size,
-            checksum_seconds=sums,
-            rse=item.source.rse or item.target.rse,
-            failure=failure,
-        )
+        made = lane.record(work, item, seconds, failure, size, sums)
         if self.on_attempt:
             self.on_attempt(made)
         return made
@@ -282,7 +279,8 @@ class Course:
 
     def give_up(self) -> None:
         """Settle all that waits; what runs is told by its lane."""
-        left, self.waiting, self.held = [*self.waiting, *self.held], [], []
+        left = [*self.waiting, *self.held, *self.crowded]
+        self.waiting, self.held, self.crowded = [], [], []
         for work in left:
             last = work.story()
             failure = failure_of(Fault.CANCELLED, self.why, work.transfer.direction, True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
+from pilot.core.errors import Failure
 from pilot.core.staging import StagingSettings
+from pilot.core.transfer import Attempt
 from pilot.lib.urls import host_of
 from pilot.staging.toolbox import Sites, Toolbox
 from pilot.staging.verify import Try
@@ -17,9 +20,12 @@ _SLOW_S = 0.004
 
 
 class Lane:
-    """Files for one tool and one pair of hosts, moved one after the other. `works` shrinks as they are told of."""
+    """Files for one tool and one pair of hosts, moved one after the other. `works` shrinks as they are told of.
 
-    __slots__ = ("alone", "host", "key", "sites", "tool", "works")
+    With `crowds`, a file that failed may lie there while others still come.
+    """
+
+    __slots__ = ("alone", "crowds", "host", "key", "sites", "tool", "works")
 
     def __init__(self, tool: str, sites: Sites, host: str, key: str, works: list[Work]) -> None:
         self.tool = tool
@@ -28,6 +34,7 @@ class Lane:
         self.key = key
         self.works = dict(enumerate(works))
         self.alone = len(works) == 1 and works[0].alone
+        self.crowds = False
 
     def tries(self, settings: StagingSettings) -> list[Try]:
         """What the lane is going to try now."""
@@ -39,6 +46,24 @@ class Lane:
                 made.feed = work.feed
                 tries.append(made)
         return tries
+
+    def record(
+        self, work: Work, item: Try, seconds: float, failure: Failure | None, size: int = 0, sums_s: float = 0.0
+    ) -> Attempt:
+        """A try that has just ended."""
+        return Attempt(
+            lfn=work.transfer.lfn,
+            direction=work.transfer.direction,
+            copytool=self.tool,
+            source=item.source.url,
+            target=item.target.url,
+            started=time.time() - seconds,
+            seconds=seconds,
+            size=size,
+            checksum_seconds=sums_s,
+            rse=item.source.rse or item.target.rse,
+            failure=failure,
+        )
 
 
 def lanes_of(
@@ -73,7 +98,10 @@ def lanes_of(
             elif pace[key] < _SLOW_S:
                 count = 1
         size = max(1, min(ability.batch, -(-len(works) // count)))
-        lanes += [Lane(tool, sites, host, key, works[i : i + size]) for i in range(0, len(works), size)]
+        made = [Lane(tool, sites, host, key, works[i : i + size]) for i in range(0, len(works), size)]
+        for lane in made:
+            lane.crowds = not ability.hashes and (len(works) > 1)
+        lanes += made
     return lanes, held
 
 

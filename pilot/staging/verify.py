@@ -51,6 +51,7 @@ class Verifier:
         """The result with all checksums; raises `ToolError` where it is not what was expected."""
         if tool.ability.blind:
             return moved
+        self._check_whole(tool, item, moved.size, watch)
         self.check_size(item, moved.size)
         known = moved.checksums or sums
         spent = moved.checksum_seconds
@@ -69,6 +70,26 @@ class Verifier:
             _prove(tool, item, moved.size, known, watch, self._token)
         return Moved(size=moved.size, checksums=known, checksum_seconds=spent, target=moved.target)
 
+    def _check_whole(self, tool: CopyTool, item: Try, size: int, watch: Watch) -> None:
+        """Raise `ToolError` for less than the file: libraries there are that call a file done when the disk is full.
+
+        Tools that hash count the bytes that they wrote. Of the others only the storage knows how many it has, where
+        the asker does not.
+        """
+        if tool.ability.hashes or not item.part or item.local_source is not None:
+            return
+        expected = item.transfer.size
+        if expected is None:
+            try:
+                expected = tool.stat(item.source.url, watch.cancel).size
+            except ToolError:
+                return
+        if expected is not None and size < expected:
+            if not _room_for(item.part, expected - size):
+                raise ToolError(Fault.NO_SPACE, f"{item.final}: {size} of {expected} bytes found room")
+            if item.transfer.size is None:
+                raise ToolError(Fault.CUT, f"{item.source.url}: {size} of {expected} bytes came")
+
     def check_size(self, item: Try, size: int) -> None:
         """Raise `ToolError` for a size that is not the expected one."""
         expected = item.transfer.size
@@ -85,6 +106,15 @@ class Verifier:
                 raise _Mismatch(
                     expected.kind, f"{item.source.url}: {expected.kind} {value} instead of {expected.value}"
                 )
+
+
+def _room_for(path: str, size: int) -> bool:
+    """Whether so many bytes more would find room beside a file."""
+    try:
+        found = os.statvfs(os.path.dirname(path))
+    except OSError:
+        return True
+    return found.f_bavail * found.f_frsize >= size
 
 
 def discard_quietly(path: str) -> None:

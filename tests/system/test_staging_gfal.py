@@ -13,6 +13,7 @@ from pilot.core.transfer import Direction
 from tests.copytools.making import adler, carry, content, order
 from tests.copytools.places.copy import Directory
 from tests.copytools.suite import *  # noqa: F403
+from tests.copytools.trouble import *  # noqa: F403
 
 
 @pytest.fixture(scope="module")

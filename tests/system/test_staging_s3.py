@@ -12,6 +12,7 @@ from pilot.core.staging import ToolSettings
 from pilot.core.transfer import Direction
 from tests.copytools.making import adler, carry, content, order
 from tests.copytools.suite import *  # noqa: F403
+from tests.copytools.trouble import *  # noqa: F403
 
 MB = 1 << 20
 

@@ -18,6 +18,7 @@ from pilot.lib.cancel import Cancel
 from tests.copytools.making import adler, carry, content, order
 from tests.copytools.places.copy import Directory
 from tests.copytools.suite import *  # noqa: F403
+from tests.copytools.trouble import *  # noqa: F403
 
 
 class Exported(Directory):

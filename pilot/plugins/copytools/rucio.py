@@ -200,6 +200,8 @@ def _arrived(move: Move, answer: Mapping[str, Any]) -> Moved:
 def _fault(answer: Mapping[str, Any], where: str, put: bool = False) -> ToolError:
     name, said = str(answer.get("error")), str(answer.get("message") or "")[:300]
     fault = _FAULTS.get(name, Fault.BROKEN)
+    if fault is Fault.BROKEN and "no space left" in said.lower():
+        fault = Fault.NO_SPACE
     if put and fault is Fault.DENIED:
         fault = Fault.REFUSED
     return ToolError(fault, f"{where}: {name} {said}")
