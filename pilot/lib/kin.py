@@ -122,11 +122,11 @@ def signal_all(identity: Identity, number: int, proc: Proc) -> list[int]:
     return _signal_each(living(identity, proc), number, proc)
 
 
-def stop_all(identity: Identity, proc: Proc, rounds: int = 100) -> None:
+def stop_all(identity: Identity, proc: Proc, rounds: int = 500) -> None:
     """Stop all members, so that none can have children any more.
 
     A payload may hop from process to process faster than one look at it. So rounds go on until one of them finds
-    nobody to stop and the same children of ours, dead ones included, as the round before.
+    nobody to stop and, at its begin and end, the same children of ours, dead ones included, as the round before.
     """
     before: set[int] | None = None
     for _ in range(rounds):
@@ -134,9 +134,11 @@ def stop_all(identity: Identity, proc: Proc, rounds: int = 100) -> None:
         moving = [
             pid for pid in living(identity, proc) if (stat := proc.stat(pid)) is not None and stat.state not in "Tt"
         ]
-        if not _signal_each(moving, signal.SIGSTOP, proc) and ours == before:
+        told = _signal_each(moving, signal.SIGSTOP, proc)
+        after = set(proc.children(os.getpid()))
+        if not told and ours == after == before:
             return
-        before = ours
+        before = after
 
 
 def _signal_each(pids: Iterable[int], number: int, proc: Proc) -> list[int]:

@@ -30,7 +30,8 @@ def dump(pids: Iterable[int], into: Path, proc: Proc, *, patience_s: float = 15.
         with open(into, "wb") as file:
             for n, pid in enumerate(pids):
                 _kernel_view(pid, file, proc)
-                tools = _tools(pid, proc, search) if n < _MOST else []
+                stuck = (stat := proc.stat(pid)) is not None and stat.state == "D"  # no debugger gets at it
+                tools = _tools(pid, proc, search) if n < _MOST and not stuck else []
                 tool = next((argv for argv in tools if _answers(argv, file, end)), None)
                 answered += [Path(tool[0]).name] if tool else []
     except OSError:

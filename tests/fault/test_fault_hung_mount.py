@@ -89,3 +89,27 @@ def test_the_sampler_goes_on_and_the_log_tells_whose_disk_is_silent(
             child.close()
         monitor.close()
     assert "monitor" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_payload_stuck_in_the_kernel_is_told_as_idle_with_its_state(tmp_path: Path, dead: Path) -> None:
+    """Its directory is fine, but it has opened a file on the mount that never answers: state D."""
+    work = tmp_path / "work"
+    work.mkdir()
+    inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+    monitor = Monitor(inbox.put, interval_s=0.2)
+    monitor.start()
+    child = start(f"open({str(dead / 'mnt' / 'file')!r})", work)
+    monitor.watch("1.1", child, work, Limits(idle_s=1))
+    try:
+        while not isinstance(message := inbox.get(timeout=40), LimitBroken):
+            pass
+        assert message.failure.code == 1150 and "(1D)" in message.failure.message
+        assert f"== process {child.pid} (state D)" in (work / "stacks.txt").read_text()
+        child.kill()
+        assert select.select([child.pidfd], [], [], 30)[0]
+        child.poll()
+        monitor.unwatch("1.1")
+    finally:
+        child.kill()
+        child.close()
+        monitor.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -135,6 +137,18 @@ def test_a_stack_dump_asks_py_spy_for_python_and_gdb_if_that_fails(tmp_path: Pat
     tool(tmp_path, "py-spy", "exit 1")
     tool(tmp_path, "gdb", 'echo "debugged $*"')
     assert stacks.dump([os.getpid()], into, Proc(), search=str(tmp_path)) == ["gdb"]
+
+
+@pytest.mark.skipif(shutil.which("gdb") is None, reason="needs gdb")
+def test_gdb_tells_the_stack_of_a_real_process(tmp_path: Path) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    into = tmp_path / "stacks.txt"
+    try:
+        assert stacks.dump([child.pid], into, Proc(), patience_s=60.0) == ["gdb"]
+    finally:
+        child.kill()
+        child.wait()
+    assert "nanosleep" in into.read_text()
 
 
 def test_a_stack_tool_that_hangs_or_lacks_costs_no_more_than_the_patience(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def wait(child: process.Child) -> None:
 def wait_for(path: Path) -> None:
     """Wait for a line of a fifo-like marker file, without a loop over sleep: inotify is not worth it in a test."""
     deadline = select.poll()
-    for _ in range(1000):
+    for _ in range(3000):
         if path.exists() and path.read_text().endswith("\n"):
             return
         deadline.poll(10)
@@ -70,7 +70,9 @@ ESCAPE = """
 import os, sys, time
 if os.fork() == 0:
     os.setsid()
+    between = os.getpid()
     if os.fork() == 0:
+        while os.getppid() == between: time.sleep(0.001)
         {wipe}
         open("escaped", "w").write(f"{{os.getpid()}}\\n")
         time.sleep(60)
@@ -158,7 +160,7 @@ def test_kill_catches_a_payload_that_runs_away_from_process_to_process(start: St
     child = start(RUNAWAY)
     wait_for(tmp_path / "escaped")
     child.kill()
-    kin.wait_for(child.members(), 5.0)
+    kin.wait_for(child.members(), 30.0)
     assert child.members() == []
 
 
