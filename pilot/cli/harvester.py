@@ -59,6 +59,20 @@ def tells_server(settings: Settings) -> bool:
     )
 
 
+def works_by_files(settings: Settings) -> bool:
+    """Whether a worker has nobody but Harvester to ask: nothing that it needs may lie beyond the network."""
+    return settings.source == "harvester" and not tells_server(settings)
+
+
+def shared_places(settings: Settings) -> list[Path]:
+    """Where Harvester, or the batch script that it submits, leaves files for a worker besides jobs."""
+    if settings.source != "harvester":
+        return []
+    place = access_point(settings)
+    data = [Path(settings.harvester_datadir).absolute()] if settings.harvester_datadir else []
+    return [place, *([place.parent] if place.name.isdigit() else []), *data]
+
+
 def make_source(settings: Settings, node: Node, teller: Callable[[], Source]) -> Source:
     """The source. `teller` makes the job server that hears of jobs directly; it is asked for where there is one."""
     from pilot.plugins.sources.harvester_settings import HarvesterSettings

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import msgspec
 
+from pilot.cli import harvester
 from pilot.cli.info import Info
 from pilot.core.errors import QueuedataNotOk
 from pilot.core.job import JobDefinition
@@ -125,12 +126,13 @@ def _places(settings: Settings, workdir: Path, environ: Mapping[str, str], info:
     details = [(place.name, place.where) for place in info.details]
     storages += [(place.name, place.where) for place in info.storages]
     homes = [workdir, Path.cwd()] + [Path(p) for p in (environ.get("PILOT_HOME", ""),) if p]
+    homes += harvester.shared_places(settings)
     cvmfs = Path(environ.get("ATLAS_SW_BASE") or "/cvmfs") / _CVMFS
     for folder, kind in [*((home, "LOCAL") for home in homes), (cvmfs, "CVMFS")]:
-        main += _present(folder, kind, "queuedata.json", "cric_pandaqueues.json")
+        main += _present(folder, kind, "queuedata.json", "cric_pandaqueues.json", "agis_schedconf.json")
         details += _present(folder, kind, "cric_pandaqueues.json")
-        storages += _present(folder, kind, "cric_ddmendpoints.json")
-    known = _of_experiment(settings.experiment)
+        storages += _present(folder, kind, "cric_ddmendpoints.json", "agis_ddmendpoints.json")
+    known = {} if harvester.works_by_files(settings) else _of_experiment(settings.experiment)
     places = {"main": main, "details": details, "storages": storages}
     for what, found in places.items():
         found += [place for place in known.get(what, []) if place not in found]

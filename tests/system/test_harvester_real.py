@@ -176,6 +176,20 @@ def test_pilots_that_are_started_for_single_jobs_of_a_worker_show_that_it_is_ali
     assert (ap / "worker_heartbeat.json").exists()
 
 
+def test_the_options_of_wrappers_on_supercomputers_are_enough(ap: Path, kind: str) -> None:
+    line = (
+        "-s Q -r Q -q Q -j managed -i PR -t -w generic --pilot-user=atlas --hpc-resource cori --use-https False -d "
+        f"--harvester-submit-mode=PUSH --harvester-workdir={ap} --allow-same-user=False --resource-type MCORE -z"
+    )
+    with harvester(kind, ap) as fed:
+        fed.feed([job(7, "echo 7 > out.7.txt")])
+        command = ["unshare", "--net", *own_command("run", *line.split())]
+        done = subprocess.run(command, env=own_environment(), cwd=ap, timeout=WAIT_S, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_well(fed, 7, "finished")
+    assert (ap / "out.7.txt").read_text() == "7\n"
+
+
 @pytest.mark.parametrize("mode", ["PUSH", "PULL"])
 def test_a_worker_without_a_job_tells_its_wrapper_so(ap: Path, kind: str, mode: str) -> None:
     with harvester(kind, ap) as fed:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilot.core.definition import parse
-from pilot.core.errors import NoJobsInPanda, PayloadExecutionFailure
+from pilot.core.errors import JsonRetrievalTimeout, NoJobsInPanda, PayloadExecutionFailure
 from pilot.core.ranges import Chunk, Consumer, RangeStatus, RangeUpdate
 from pilot.core.update import JobUpdate, Node, State, StoredFile
 from pilot.core.usage import Usage
@@ -90,6 +90,15 @@ def test_a_list_that_harvester_has_not_fetched_gets_longer(tmp_path, role):
     assert json.loads(box.place(role).read_text()) == {"7": ranges("a", "b"), "8": ranges("c")}
     assert [path.name for path in tmp_path.iterdir()] == [box.place(role).name]
     assert box.busy(role) and box.busy(role, 7) and not FileBox(tmp_path / "none", Names(), MapType.ONE).busy(role, 7)
+    box.close()
+
+
+def test_a_long_list_is_left_to_harvester(tmp_path):
+    box = FileBox(tmp_path, Names(), MapType.ONE)
+    assert box.write(Role.DUMP, {"7": ranges(*map(str, range(40_000)), path="/ap/" + 40 * "x")})
+    assert not box.write(Role.DUMP, {"7": ranges("more")})
+    box.place(Role.DUMP).unlink()
+    assert box.write(Role.DUMP, {"7": ranges("more")})
     box.close()
 
 
@@ -179,6 +188,8 @@ def test_a_worker_that_never_got_a_job_ends_for_that_reason(tmp_path):
     settings = HarvesterSettings(Node(host="n"), push=True, patience_s=0.0)
     source = HarvesterSource(FileBox(tmp_path, Names(), MapType.ONE), settings)
     assert source.acquire(Capacity(1)) == Acquired(finished=True, error=NoJobsInPanda.code)
+    (tmp_path / "HPCJobs.json").write_text('{"7": {"PandaID": 7, "jobPars"')
+    assert source.acquire(Capacity(1)) == Acquired(finished=True, error=JsonRetrievalTimeout.code)
     (tmp_path / "HPCJobs.json").write_text(json.dumps(JOBS))
     assert len(source.acquire(Capacity(2)).jobs) == 2
     assert source.acquire(Capacity(1)) == Acquired(finished=True)

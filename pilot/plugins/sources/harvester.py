@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from pilot.core.errors import NoJobsInPanda, PilotError
+from pilot.core.errors import JsonRetrievalTimeout, NoJobsInPanda, PilotError
 from pilot.core.update import Answer, JobUpdate
 from pilot.plugins.sources.base import Acquired, Capacity, Source
 from pilot.plugins.sources.events import EventSource
@@ -60,7 +60,7 @@ class HarvesterSource:
                 if self._since is None:
                     self._since = time.monotonic()
                 if self._over():
-                    return Acquired(finished=True, error=0 if self._given else NoJobsInPanda.code)
+                    return Acquired(finished=True, error=0 if self._given else self._trouble())
                 self._ask(capacity.jobs)
                 left = end - time.monotonic()
                 if left <= 0 or not watch.wait(left):
@@ -93,6 +93,13 @@ class HarvesterSource:
 
     def _more(self) -> bool:
         return bool(self._stock) or any(key not in self._given for key in self.box.jobs())
+
+    def _trouble(self) -> int:
+        """Why a worker that never got a job got none."""
+        if spoiled := self.box.unreadable():
+            _log.error("what Harvester fed cannot be read: %s", spoiled)
+            return JsonRetrievalTimeout.code
+        return NoJobsInPanda.code
 
     def _full(self) -> bool:
         return 0 < self.settings.jobs <= len(self._given)

@@ -63,7 +63,8 @@ class Box(Protocol):
     renews: bool
 
     def write(self, role: Role, content: Any, job_id: int = 0) -> bool:
-        """Put something there. False if Harvester has not taken the one before: nothing is changed then.
+        """Put something there. False if Harvester has not taken the one before, or a list that is long by now: nothing
+        is changed then.
 
         Lists of outputs and of event updates hold entries by PandaID as text.
         """
@@ -73,6 +74,9 @@ class Box(Protocol):
 
     def jobs(self) -> dict[str, dict[str, Any]]:
         """The jobs that are there now, by PandaID as text: those that are written completely."""
+
+    def unreadable(self) -> str:
+        """What was fed and could not be read as jobs yet; empty if there is nothing of that kind."""
 
     def event_ranges(self) -> dict[str, list[dict[str, Any]]] | None:
         """The ranges that were fed, by PandaID as text; they are gone afterwards. None while there are none."""
@@ -121,7 +125,7 @@ class FileBox:
         """Put the file there under a temporary name and rename it into place."""
         path = self.place(role, job_id)
         with self._writing:
-            if role in _LOCK_STEP and path.exists():
+            if (role in _LOCK_STEP and path.exists()) or (role in _LISTS and lists.is_long(path)):
                 return False
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,17 +156,23 @@ class FileBox:
 
     def jobs(self) -> dict[str, dict[str, Any]]:
         """What the job files hold; a file that is being written counts as not there."""
+        found: dict[str, dict[str, Any]] = {}
+        for path in self._specs():
+            found.update(read_job_spec(path))
+        return found
+
+    def unreadable(self) -> str:
+        """The job file that is there but holds no job, as far as anybody can read it; empty if there is none."""
+        return next((str(path) for path in self._specs() if path.exists() and not read_job_spec(path)), "")
+
+    def _specs(self) -> list[Path]:
         folders = [self.access_point]
         if self._data_dir is not None:
             folders.insert(0, self._data_dir)
         if self.kind is MapType.MANY:
             ids = _json(self.access_point / self.names.panda_ids)
             folders += [self.access_point / str(id) for id in ids] if isinstance(ids, list) else []
-        found: dict[str, dict[str, Any]] = {}
-        for folder in folders:
-            for name in dict.fromkeys((self.names.job_spec, OLD_JOB_SPEC)):
-                found.update(read_job_spec(folder / name))
-        return found
+        return [folder / name for folder in folders for name in dict.fromkeys((self.names.job_spec, OLD_JOB_SPEC))]
 
     def event_ranges(self) -> dict[str, list[dict[str, Any]]] | None:
         """Take the feed file away once it is whole, so that the next one is not mistaken for it."""

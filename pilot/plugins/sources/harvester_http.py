@@ -68,6 +68,10 @@ class HttpBox:
         before, self._spec = self._spec, (self._post("getJobs", {}) or b"").decode("utf-8", "replace")
         return jobs_of(self._spec, settled=self._spec == before)
 
+    def unreadable(self) -> str:
+        """What was answered last, if it holds no job."""
+        return "" if jobs_of(self._spec) else self._spec[:80]
+
     def event_ranges(self) -> dict[str, list[dict[str, Any]]] | None:
         """The ranges that were fed, once."""
         body = self._post("getEventRanges", {})

@@ -20,6 +20,7 @@ Entries = dict[str, list[Any]]
 #: What Harvester appends to the name of a list while it works with it.
 READ = ".read"
 _BACK = ".back."
+_LONG_BYTES = 4_000_000
 
 
 def lies(path: Path, beside: int = 0) -> bool:
@@ -28,6 +29,14 @@ def lies(path: Path, beside: int = 0) -> bool:
     if not beside:
         return len(there) > 1 or path.exists()
     return any(key != str(beside) for place in there for key in _entries(place))
+
+
+def is_long(path: Path) -> bool:
+    """Whether so much lies there that writing it all again with each new entry would take too long."""
+    try:
+        return path.stat().st_size > _LONG_BYTES
+    except OSError:
+        return False
 
 
 def is_read(path: Path) -> bool:
