@@ -12,8 +12,10 @@ from pathlib import Path
 import msgspec
 
 from pilot import __version__
+from pilot.cli.here_gpus import gpus_of, to_share_out
 from pilot.core.settings import Settings
 from pilot.core.update import Node
+from pilot.lib import numa
 from pilot.lib.node import NodeFacts, read_node
 from pilot.plugins.batch.here import BatchJob, Features, detect, features, parse_time_left, pilot_id, time_left_argv
 from pilot.runtime.slots import Node as Room
@@ -41,10 +43,11 @@ class Here(msgspec.Struct, frozen=True):
 
 
 def look_around(settings: Settings, workdir: Path, environ: Mapping[str, str]) -> Here:
-    """Read it all; a few milliseconds, no program is started."""
+    """Read it all; a few milliseconds. No program is started, unless GPUs can be asked for in no other way."""
     batch = detect(environ, _read)
     told = features(environ, _read)
     facts = read_node(disk=workdir)
+    facts = msgspec.structs.replace(facts, gpus=gpus_of(facts, environ))
     ends = [end for end in (batch.ends_at, told.ends_at) if end and end > time.time()]
     worker = settings.worker_id
     node = Node(
@@ -59,7 +62,7 @@ def look_around(settings: Settings, workdir: Path, environ: Mapping[str, str]) -
         cpu_unit=facts.cpu_unit,
         cpu_level=facts.level,
     )
-    ends_at, room = min(ends, default=None), _room(facts, batch, told, workdir)
+    ends_at, room = min(ends, default=None), _room(facts, batch, told, workdir, to_share_out(facts, environ))
     if not settings.benchmark:
         return Here(node, facts, batch, told, ends_at, room)
     node, metrics = _measured(node)
@@ -98,20 +101,20 @@ def _slot(environ: Mapping[str, str]) -> str:
     return f"{slot}@" if slot else ""
 
 
-def _room(facts: NodeFacts, batch: BatchJob, told: Features, workdir: Path) -> Room:
+def _room(facts: NodeFacts, batch: BatchJob, told: Features, workdir: Path, gpus: tuple[str, ...]) -> Room:
     """What the pilot may share out: no more than the batch system granted."""
     cpus = frozenset(os.sched_getaffinity(0))
     granted = batch.cores or told.cores or len(cpus)
     cores = max(1, min(granted, len(cpus)))
     memory_mb = min(m for m in (batch.memory_mb, told.memory_mb, facts.memory_mb, 1 << 40) if m > 0)
     disk = os.statvfs(workdir)
-    gpus = tuple(str(n) for n in range(sum(gpu.count for gpu in facts.gpus)))
     return Room(
         cores=cores,
         memory_mb=memory_mb if memory_mb < 1 << 40 else 0,
         disk_mb=disk.f_bavail * disk.f_frsize // 1024**2,
         gpus=gpus,
         cpus=cpus if len(cpus) == cores else frozenset(),
+        numa=numa.nodes(),
     )
 
 

@@ -128,7 +128,7 @@ def _run(
     monitor = Monitor(
         lambda message: loop.post(lambda: agent.from_monitor(message)),
         interval_s=settings.monitor_interval,
-        gpus=Gpus.find() if here.facts.gpus else None,
+        gpus=Gpus.find(os.environ.get("PATH")) if here.facts.gpus else None,
     )
     ring = key_ring(settings, redactor, lambda: panda_settings(settings, here.node))
     traces, end_traces = make_traces(settings, here.node)

@@ -65,8 +65,9 @@ class ContainerRequest(msgspec.Struct, frozen=True):
     `env_names` are the names (or `PREFIX_*`) of the command's environment that go inside; `host_env` is the
     environment of the runtime itself and never seen by the payload. `options` are the runtime's own, already split;
     `arguments` are those of the job's user, which come last.
-    `gpus` are indices or UUIDs, `cpus` the CPU set (empty: not pinned), `memory_mb` and `processes` limits
-    (0: none). `network` False cuts the payload off. `launcher` is for the runtime of that name.
+    `gpus` are indices or UUIDs, `cpus` the CPU set (empty: not pinned), `cores` (of CPU time), `memory_mb` and
+    `processes` (with their threads) limits, 0: none. `network` False cuts the payload off. `launcher` is for the
+    runtime of that name.
     """
 
     name: str
@@ -81,6 +82,7 @@ class ContainerRequest(msgspec.Struct, frozen=True):
     arguments: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
     cpus: tuple[int, ...] = ()
+    cores: float = 0.0
     memory_mb: int = 0
     processes: int = 0
     network: bool = True

@@ -12,7 +12,11 @@ from pilot.core.job import JobDefinition
 from pilot.core.limits import Limits
 from pilot.core.queue import QueueData
 from pilot.core.resources import ResourceType, memory_limit_mb
+from pilot.lib.cgroup import Bounds
+from pilot.runtime.slots import Grant
 
+#: Threads for each process that is allowed, and beyond that: where forking is stopped by the kernel.
+_THREADS_EACH, _THREADS_ALL = 16, 1024
 _LOOPING_S, _STDOUT_MB, _OUTPUT_MB, _DISK_FREE_MB = 7200, 2048, 500_000, 1024
 
 
@@ -47,6 +51,22 @@ def limits_of(
         looping_s=_LOOPING_S if definition.looping_check else 0,
     )
     return msgspec.structs.replace(limits, **(own or {}))
+
+
+def bounds_of(limits: Limits, grant: Grant | None) -> Bounds:
+    """What the kernel holds, whatever the payload tries: its memory, its processors, and a stop to endless forking.
+
+    A payload that is not pinned gets a quota of CPU time in the place of a set of processors. The kernel counts
+    threads: a payload that keeps to its number of processes must never come near its bound. Memory is not bound to
+    NUMA nodes: it comes from near the processors as long as there is some.
+    """
+    pinned = bool(grant and grant.cpus)
+    return Bounds(
+        memory_mb=round(limits.memory_mb * limits.memory_grace),
+        cores=float(grant.cores) if grant and not pinned else 0.0,
+        processes=limits.processes * _THREADS_EACH + _THREADS_ALL if limits.processes else 0,
+        cpus=grant.cpus if grant else frozenset(),
+    )
 
 
 def parse_limits(text: str) -> dict[str, float]:

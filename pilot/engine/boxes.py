@@ -15,6 +15,7 @@ from pilot.core.errors import Failure, PilotError, QueueNotSetUpForContainers
 from pilot.core.job import Exit, JobDefinition
 from pilot.core.queue import QueueData
 from pilot.core.registrylogins import login_for
+from pilot.lib.cgroup import Bounds
 from pilot.plugins.containers.base import Container
 from pilot.runtime.containment import ANY_RUNTIME, Rules, Wanted, starts_its_own, wanted
 from pilot.runtime.slots import Grant
@@ -90,13 +91,12 @@ class Boxes:
         workdir: str,
         token: str,
         grant: Grant | None,
-        memory_mb: int = 0,
+        bounds: Bounds | None = None,
         logins: tuple[RegistryLogin, ...] = (),
     ) -> Box | None:
         """The container for a job, None if it runs in none (protocol.md section 10).
 
-        `memory_mb` is passed on to a runtime whose payloads are outside of the job's own cgroup; `logins`
-        are the job's.
+        `bounds` are passed on to a runtime whose payloads are outside of the job's own cgroup; `logins` are the job's.
         Raises `QueueNotSetUpForContainers` (1384) when it needs one and there is no runtime for it.
         """
         if starts_its_own(definition):
@@ -115,6 +115,7 @@ class Boxes:
         if runtime == "none":
             return None
         container = self.runtime(runtime)
+        outside = bounds if bounds and container.traits.daemon else Bounds()
         request = ContainerRequest(
             name=name,
             workdir=workdir,
@@ -126,7 +127,9 @@ class Boxes:
             arguments=found.arguments,
             gpus=grant.gpus if grant else (),
             cpus=tuple(sorted(grant.cpus)) if grant else (),
-            memory_mb=memory_mb if container.traits.daemon else 0,
+            cores=outside.cores,
+            memory_mb=outside.memory_mb,
+            processes=outside.processes,
             login=login_for(found.image, logins) or login_for(found.image, self._logins),
             launcher=found.launcher,
         )

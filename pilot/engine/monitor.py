@@ -138,7 +138,7 @@ class Monitor:
         if watch is None:
             return False
         with watch.lock:
-            watch.group = watch.group or group_of(pid, self._proc)
+            watch.group = group_of(pid, self._proc) or watch.group
             return watch.family.include(pid)
 
     def unwatch(self, key: str) -> Usage:

@@ -27,20 +27,20 @@ from pilot.core.registrylogins import TOKENS, logins_of
 from pilot.core.series import memory_leak
 from pilot.core.usage import Usage
 from pilot.engine import records
-from pilot.engine.bounds import limits_of
+from pilot.engine.bounds import bounds_of, limits_of
 from pilot.engine.boxes import Box
 from pilot.engine.concealed import PAYLOADS_OWN
 from pilot.engine.lastwords import Words, last_words
 from pilot.engine.means import Means, Run
 from pilot.engine.reserve import was_full
+from pilot.engine.surroundings import surroundings
 from pilot.lib.activelog import tail
-from pilot.lib.cgroup import Bounds
 from pilot.lib.files import write_atomically
 from pilot.lib.kin import Identity
 from pilot.lib.process import Child, spawn
 from pilot.lib.procfs import Proc
 from pilot.runtime import steps
-from pilot.runtime.environment import Surroundings, payload_environment
+from pilot.runtime.environment import payload_environment
 from pilot.runtime.payload_command import payload_command
 from pilot.runtime.remote_inputs import with_turls
 
@@ -60,10 +60,10 @@ def announce(means: Means, run: Run) -> None:
     queue = means.queue_for(run.definition)
     name = f"pilot-{means.token[:12]}-{run.key}-{run.facts.runs}"
     limits = _limits(means, run)
-    bounds = Bounds(memory_mb=round(limits.memory_mb * limits.memory_grace))
+    bounds = bounds_of(limits, run.grant)
     folder = str(run.directory)
     logins = logins_of(run.secrets.get(TOKENS))
-    run.box = means.boxes.box_of(run.definition, queue, name, folder, token, run.grant, bounds.memory_mb, logins)
+    run.box = means.boxes.box_of(run.definition, queue, name, folder, token, run.grant, bounds, logins)
     run.group = means.ground.make(name, bounds) if means.ground else None
     intent = Identity(0, f"{Proc().boot_id()}:0", 0, token, run.group.identity if run.group else "")
     means.store.add_process(run.key, msgspec.json.encode(intent).decode(), run.box.mark if run.box else "")
@@ -86,7 +86,7 @@ def start(means: Means, run: Run) -> None:
     command = payload_command(
         with_turls(run.definition, run.turls, means.remote_options), present=_names(run.directory)
     )
-    env = payload_environment(means.base_env, run.definition, _surroundings(means, run)) | run.variables
+    env = payload_environment(means.base_env, run.definition, surroundings(means, run)) | run.variables
     try:
         for name, text in command.files.items():
             (run.directory / name).write_text(text)
@@ -235,7 +235,9 @@ class Finish:
         if failure is not None and was_full(self._means.workdir, self._run.directory):
             failure = first_of(failure, NoLocalSpace("nothing is left on the disk of the work directory").failure())
         after = aftermath(_limits(self._means, self._run), usage)
-        return failure if after is None else first_of(failure, after)
+        if after is None or (failure is not None and failure.code == after.code):
+            return after or failure  # the same, told with peak and limit
+        return first_of(failure, after)
 
     def _metrics(self) -> dict[str, str]:
         """What the memory's time series and the machine's features add to jobMetrics."""
@@ -249,19 +251,6 @@ class Finish:
             found["chi2"] = f"{leak.chi2:.2f}"
             found["intersect"] = f"{leak.intersect_kb:.2f}"
         return found
-
-
-def _surroundings(means: Means, run: Run) -> Surroundings:
-    grant, queue = run.grant, means.queue_for(run.definition)
-    return Surroundings(
-        workdir=run.box.request.work_inside if run.box else str(run.directory),
-        cores=run.definition.cores,
-        memory_mb=run.definition.memory_mb,
-        gpus=grant.gpus if grant and means.here.facts.gpus else None,
-        queue=queue.name,
-        site=queue.site,
-        environ=queue.environ,
-    )
 
 
 def _names(directory: Path) -> set[str]:

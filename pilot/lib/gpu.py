@@ -1,4 +1,4 @@
-"""What processes use of NVIDIA GPUs, from the driver's own library (package nvidia-ml-py), where both are there."""
+"""What processes use of NVIDIA GPUs, from the driver's own library (package nvidia-ml-py) or its program."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import msgspec
+
+#: How often a program is asked that needs a tenth of a second, or more, for its answer.
+_SELDOM_S = 30.0
 
 
 class GpuUse(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,12 +59,15 @@ class Gpus:
         self._since_us: dict[int, int] = {}
 
     @classmethod
-    def find(cls) -> Gpus | None:
-        """The GPUs, None where there is no package, no driver or no device."""
+    def find(cls, path: str | None = None) -> Gpus | None:
+        """The GPUs, None where there is no driver or no device; without the package, as `nvidia-smi` tells."""
         try:
             import pynvml
         except ImportError:
-            return None
+            from pilot.lib.nvidia_smi import NvidiaSmi
+
+            smi = NvidiaSmi.find(path)
+            return cls(smi, _SELDOM_S) if smi else None
         try:
             pynvml.nvmlInit()
             return cls(pynvml) if pynvml.nvmlDeviceGetCount() else None

@@ -37,6 +37,22 @@ def test_what_runs_inside_is_watched_with_all_it_uses(site: Site) -> None:
     assert summary["Max"]["pss"] > 75_000
 
 
+def test_what_runs_inside_keeps_to_the_processors_and_the_memory_of_its_job(site: Site) -> None:
+    """The kernel ends what needs too much; its count is read while the container is there."""
+    line = "grep Cpus_allowed_list /proc/self/status > cpus; "
+    line += "head -c 300000000 /dev/zero | tail -c 300000000 | wc -c; sleep 4"
+    options = [
+        "--slots",
+        str(len(os.sched_getaffinity(0))),
+        "--limits",
+        "memory_mb=100,memory_grace=1,memory_grace_s=600",
+    ]
+    assert site.start(site.job(line), *options).wait(120) == 0, site.log()
+    assert len((site.directory / "cpus").read_text().split()[1].replace("-", ",").split(",")) == 1
+    job = site.show()
+    assert (job["outcome"], job["error_code"]) == ("failed", 1212), job["error"]
+
+
 def test_a_payload_that_fails_inside_keeps_its_exit_code(site: Site) -> None:
     assert site.start(site.job("echo wrong thing >&2; exit 9")).wait(120) == 0
     job = site.show()

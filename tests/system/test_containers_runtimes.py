@@ -261,6 +261,17 @@ def test_a_cpu_set_is_kept(runtime: Runtime) -> None:
     assert out.split() == ["Cpus_allowed_list:", "0"]
 
 
+def test_shares_of_cpu_time_and_a_bound_for_processes_are_kept(runtime: Runtime) -> None:
+    if not runtime.plugin.traits.cpus or runtime.user:
+        pytest.skip("they are the cgroup's of the job")
+    text = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/pids/pids.max"
+    if not Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").exists() and not Path("/sys/fs/cgroup/pids").exists():
+        text = "cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/pids.max"
+    code, out, err = runtime.run(text, cores=0.5, processes=77)
+    assert code == 0, err
+    assert out.split()[0] == "50000" and out.split()[-1] == "77"
+
+
 def test_nothing_is_left_mounted_or_running(runtime: Runtime) -> None:
     before = Path("/proc/self/mountinfo").read_text()
     process = runtime.start_and_wait("touch ready; sleep 300")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SUITE = "tests/integration/test_monitor_cgroup.py"
+SUITE = "tests/integration/test_monitor_cgroup.py tests/integration/test_monitor_bounds.py"
 INIT = """#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={paths}
 mount -t proc proc /proc

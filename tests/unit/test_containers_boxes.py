@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,9 +13,12 @@ from pilot.core.errors import QueueNotSetUpForContainers
 from pilot.core.job import JobDefinition
 from pilot.core.queue import QueueData
 from pilot.engine.boxes import Box, Boxes
+from pilot.engine.surroundings import surroundings
+from pilot.lib.cgroup import Bounds
 from pilot.plugins.containers.base import Container, Host
 from pilot.plugins.containers.registry import CONTAINERS
 from pilot.runtime.containment import ANY_RUNTIME, Rules
+from pilot.runtime.slots import Grant
 
 QUEUE = QueueData("Q", containers={"pilot": "apptainer"}, container_options="-B /data:/input:ro --contain")
 
@@ -28,7 +32,9 @@ def load(name: str) -> Container:
 def box(
     definition: JobDefinition, queue: QueueData = QUEUE, boxes: Boxes | None = None, folder: str = "/w"
 ) -> Box | None:
-    return (boxes or Boxes(load)).box_of(definition, queue, "n", folder, "t", None, 512)
+    return (boxes or Boxes(load)).box_of(
+        definition, queue, "n", folder, "t", None, Bounds(memory_mb=512, cores=2.0, processes=99)
+    )
 
 
 def test_a_job_without_an_image_runs_in_none() -> None:
@@ -52,10 +58,25 @@ def test_an_image_without_any_runtime_is_told_with_all_that_is_missing() -> None
 def test_a_runtime_chosen_for_every_job_leaves_out_the_options_of_another() -> None:
     found = box(JobDefinition(1, image="demo:1"), boxes=Boxes(load, "podman"))
     assert found is not None and (found.runtime, found.request.options) == ("podman", ())
-    assert found.request.memory_mb == 512
+    assert (found.request.memory_mb, found.request.cores, found.request.processes) == (512, 2.0, 99)
     found = box(JobDefinition(1), QueueData("Q"), Boxes(load, "bubblewrap"))
     assert found is not None and (found.runtime, found.request.image) == ("bubblewrap", "")
     assert box(JobDefinition(1, image="x"), boxes=Boxes(load, "none")) is None
+
+
+def test_gpus_are_named_as_the_payload_sees_them() -> None:
+    run = SimpleNamespace(grant=Grant("1.1", 1, gpus=("3", "GPU-b")), definition=JobDefinition(1), directory=Path("/w"))
+    means = SimpleNamespace(queue_for=lambda job: QUEUE, here=SimpleNamespace(facts=SimpleNamespace(gpus=("any",))))
+    for runtime, wanted in {
+        "docker": ("0", "GPU-b"),
+        "podman": ("0", "GPU-b"),
+        "bubblewrap": ("0", "GPU-b"),
+        "apptainer": ("3", "GPU-b"),
+    }.items():
+        run.box = box(JobDefinition(1, image="x"), OWN, Boxes(load, runtime))
+        assert surroundings(means, run).gpus == wanted  # type: ignore[arg-type]
+    run.box = None
+    assert surroundings(means, run).gpus == ("3", "GPU-b")  # type: ignore[arg-type]
 
 
 def test_a_platform_goes_to_the_experiments_launcher() -> None:

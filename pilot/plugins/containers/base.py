@@ -20,7 +20,8 @@ class Traits(msgspec.Struct, frozen=True):
 
     `image`: it needs one. `isolates`: the payload sees files of its own and only what is bound. `memory`: it
     enforces `memory_mb`; `cpus`: it enforces the CPU set; `daemon`: the payload's processes are not descendants
-    of the wrapped command, so that only `end` reaches them.
+    of the wrapped command, so that only `end` reaches them; `own_gpus`: the payload sees the GPUs of the request alone,
+    numbered from 0.
     """
 
     image: bool = False
@@ -28,6 +29,7 @@ class Traits(msgspec.Struct, frozen=True):
     memory: bool = False
     cpus: bool = False
     daemon: bool = False
+    own_gpus: bool = False
 
 
 class Host(msgspec.Struct, frozen=True):

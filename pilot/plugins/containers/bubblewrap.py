@@ -19,7 +19,7 @@ from pilot.plugins.containers.words import BOX
 class Bubblewrap:
     """The payload sees the host's files read-only, or an unpacked image, and may write in its job directory only."""
 
-    traits: ClassVar[Traits] = Traits(isolates=True)
+    traits: ClassVar[Traits] = Traits(isolates=True, own_gpus=True)
 
     def __init__(self, host: Host) -> None:
         self._host = host

@@ -37,7 +37,7 @@ _ANSWER_LIMIT_S = 30.0
 class Docker:
     """Containers of a docker daemon (or of podman's socket, which speaks the same)."""
 
-    traits: ClassVar[Traits] = Traits(image=True, isolates=True, memory=True, cpus=True, daemon=True)
+    traits: ClassVar[Traits] = Traits(image=True, isolates=True, memory=True, cpus=True, daemon=True, own_gpus=True)
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -120,6 +120,7 @@ class Docker:
             workdir=cwd_inside(command, request),
             mounts=(*binds, Mount(request.workdir, request.work_inside, writable=True)),
             socket=self._host.socket,
+            cores=request.cores,
             cpus=",".join(map(str, sorted(request.cpus))),
             gpus=request.gpus,
             memory_mb=request.memory_mb,

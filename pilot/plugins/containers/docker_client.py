@@ -43,6 +43,7 @@ class ContainerSpec(msgspec.Struct, frozen=True):
     mounts: tuple[Mount, ...]
     socket: str = ""
     cpus: str = ""
+    cores: float = 0.0
     gpus: tuple[str, ...] = ()
     memory_mb: int = 0
     processes: int = 0

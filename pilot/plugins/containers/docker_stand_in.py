@@ -117,6 +117,8 @@ class StandIn:
             limits.update(mem_limit=f"{spec.memory_mb}m", memswap_limit=f"{spec.memory_mb}m")
         if spec.processes:
             limits.update(pids_limit=spec.processes)
+        if spec.cores:
+            limits.update(nano_cpus=int(spec.cores * 1e9))
         if spec.cpus:
             limits.update(cpuset_cpus=spec.cpus)
         if spec.gpus:

@@ -33,7 +33,7 @@ _OBEYED = ("PATH", "HOME", "LD_", "XDG_", "CONTAINER", "PODMAN_", "STORAGE_", "R
 class Podman:
     """Containers of podman. An image that is a directory is taken as the root file system, with an overlay on it."""
 
-    traits: ClassVar[Traits] = Traits(image=True, isolates=True, memory=True, cpus=True, daemon=True)
+    traits: ClassVar[Traits] = Traits(image=True, isolates=True, memory=True, cpus=True, daemon=True, own_gpus=True)
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -132,6 +132,8 @@ def _limits(request: ContainerRequest) -> list[str]:
     argv: list[str] = []
     if request.memory_mb:
         argv += ["--memory", f"{request.memory_mb}m", "--memory-swap", f"{request.memory_mb}m"]
+    if request.cores:
+        argv += ["--cpus", f"{request.cores:g}"]
     if request.processes:
         argv += ["--pids-limit", str(request.processes)]
     if request.cpus:

@@ -28,7 +28,7 @@ _START = (
 class Sif:
     """The image is mounted in the payload's own mount namespace and gone with it."""
 
-    traits: ClassVar[Traits] = Traits(image=True, isolates=True)
+    traits: ClassVar[Traits] = Traits(image=True, isolates=True, own_gpus=True)
 
     def __init__(self, host: Host) -> None:
         self._host = host
