@@ -160,6 +160,8 @@ class _Reader:
             raise BadRequest(f"transfer {number + 1} ({entry.lfn or 'no lfn'}) has no source or no destination")
         manner = targets[0][1]
         copytool = entry.copytool or (manner if entry.verify_symlink_source else _UNCHECKED.get(manner, manner))
+        if not copytool and entry.dest_urls and best and best.type == "singularity" and _is_docker(sources[0][0].url):
+            copytool = "sifimage"
         if self._link and not copytool and _same_site(sources[0][0], targets[0][0]):
             copytool = "symlink"
         checksums = (entry.checksum,) if isinstance(entry.checksum, str) else entry.checksum
@@ -229,6 +231,10 @@ class _Reader:
 
 def _priority(place: Place) -> int:
     return _DEFAULT_PRIORITY if place.priority is None else place.priority
+
+
+def _is_docker(url: str) -> bool:
+    return url[:9].lower() == "docker://"
 
 
 def _same_site(source: Endpoint, target: Endpoint) -> bool:

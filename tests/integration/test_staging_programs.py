@@ -1,5 +1,6 @@
 """Copy tools that leave the work to programs and libraries of the site: stalls, cancels, words that mean errors."""
 
+import json
 import os
 import threading
 import time
@@ -10,6 +11,7 @@ import pytest
 from pilot.core.staging import ToolSettings
 from pilot.core.transfer import Direction
 from pilot.lib.cancel import Cancel
+from pilot.staging.request import read_request
 from tests.copytools import fakes
 from tests.copytools.making import adler, carry, content, order
 from tests.copytools.places import place_for
@@ -142,3 +144,28 @@ def test_a_helper_process_is_kept_for_the_next_files(tmp_path: Path) -> None:
             assert outcome.failure is None, outcome.failure
         mover.close()
         assert len(log.read_text()) == 2, "once to see whether it imports, once to work"
+
+
+def test_container_images_are_fetched_as_the_destination_wants_them(tmp_path: Path) -> None:
+    path = fakes.images(tmp_path / "bin", tmp_path / "store")
+    content(tmp_path / "store" / "team" / "image:1", b"layers")
+    ends = [("docker://team/image:1", None), ("docker://hub/team/image:1", "singularity"), ("docker://nope", "docker")]
+    ends += [("library://cloud/team/image:1", "singularity"), ("shub://hub/team/image:1", None)]
+    entries = [
+        {
+            "type": "transfer",
+            "lfn": f"i{number}",
+            "src_urls": [{"site_label": "hub", "url": url, "type": kind}],
+            "dest_urls": [{"site_label": "here", "url": f"file://{tmp_path}/o/i{number}", "type": kind}],
+        }
+        for number, (url, kind) in enumerate(ends)
+    ]
+    request = read_request(json.dumps(entries).encode(), {}, str(tmp_path))
+    outcomes = carry(request.transfers, ToolSettings(environment={"PATH": path}), max_attempts=1)
+    tools = [attempt.copytool for outcome in outcomes for attempt in outcome.attempts]
+    assert tools == ["dockerimage", "sifimage", "dockerimage", "sifimage", "sifimage"]
+    codes = [outcome.failure.code if outcome.failure else None for outcome in outcomes]
+    assert codes == [None, None, 1103, None, None], outcomes
+    assert sorted(os.listdir(tmp_path / "o")) == ["i0", "i1", "i3", "i4"]
+    (outcome,) = carry(request.transfers[:1], ToolSettings(environment={"PATH": str(tmp_path)}), max_attempts=1)
+    assert outcome.failure and outcome.failure.code == 1342 and "podman" in outcome.failure.message

@@ -32,6 +32,8 @@ TOOLS: dict[str, Entry] = {
     "gfal": Entry(_HERE + "gfal:Gfal", "srm gsiftp sshftp", f"root roots {_WEB}"),
     "rucio": Entry(_HERE + "rucio:Rucio", "rucio", "*"),
     "lsm": Entry(_HERE + "lsm:Lsm", "", "*"),
+    "dockerimage": Entry(_HERE + "images:DockerImage", "docker"),
+    "sifimage": Entry(_HERE + "images:SifImage", "shub library", "docker"),
     "symlink": Entry(_HERE + "links:Symlink", "", "file"),
     "blindlink": Entry(_HERE + "links:BlindLink", "", "file"),
     "hardlink": Entry(_HERE + "links:Hardlink", "", "file"),
