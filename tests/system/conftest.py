@@ -90,11 +90,12 @@ panda_server = _endpoint("panda_server")
 panda_server_old = _endpoint("panda_server_old")
 
 
-@pytest.fixture(params=["1.0-v1", "0.8-v1", "0.8-classic"])
+@pytest.fixture(params=["1.0-auto", "0.8-v1", "0.8-classic"])
 def panda_site(request: pytest.FixtureRequest, tmp_path: Path, pki: Endpoint, oidc: Endpoint) -> Iterator[PandaSite]:
     """A queue of a PanDA server of either generation; nothing that is asked of it may be refused."""
-    server = request.getfixturevalue("panda_server" if request.param.startswith("1.0") else "panda_server_old")
-    site = PandaSite(server, pki, oidc, "classic" if request.param.endswith("classic") else "v1", tmp_path)
+    generation, dialect = request.param.split("-")
+    server = request.getfixturevalue("panda_server" if generation == "1.0" else "panda_server_old")
+    site = PandaSite(server, pki, oidc, dialect, tmp_path)
     yield site
     try:
         assert site.refused() == []

@@ -24,8 +24,8 @@ READY, FINISHED, FAILED = 0, 3, 7
 class EventTask:
     """A task with one input of 95 events, in ranges of 10."""
 
-    def __init__(self, site: PandaSite) -> None:
-        self.site, self.inputs = site, site.folder / "inputs"
+    def __init__(self, site: PandaSite, folder: str = "inputs") -> None:
+        self.site, self.inputs = site, site.folder / folder
         self.inputs.mkdir()
         (self.inputs / "in.root").write_text("events")
         (row,) = site.rows("SELECT nextval('jobsdefined4_pandaid_seq') AS id")
@@ -74,3 +74,43 @@ def test_each_range_is_taken_from_the_table_and_told_once(panda_site: PandaSite)
     assert {row["ziprow_id"] for row in told if row["status"] == FINISHED} == {archive["row_id"]}
     assert (panda_site.outputs / archive["lfn"]).stat().st_size == archive["fsize"]
     assert (archive["destinationse"], panda_site.job(number)["nevents"]) == ("", 85)
+
+
+def test_a_copy_of_a_cloned_job_runs_if_no_other_has_its_range(panda_site: PandaSite) -> None:
+    states = []
+    for taken in (False, True):
+        task = EventTask(panda_site, f"inputs-{taken}")
+        number = task.submit(
+            "open('../ran', 'x')  # once", eventService=3, specialHandling="sc:1,es:1:in.root/0/0/1/3^"
+        )
+        if taken:
+            panda_site.change(f"UPDATE JEDI_Events SET status = 1, PandaID = 1 WHERE jediTaskID = {task.id}")
+        assert panda_site.run("--input-dir", str(task.inputs)) == 0, panda_site.log()
+        (event,) = task.ranges()
+        assert event["pandaid"] == (1 if taken else number)
+        job = panda_site.job(number)
+        states.append((job["jobstatus"], job["piloterrorcode"]))
+    assert states == [("holding", 0), ("holding", 1234)], panda_site.log()
+
+
+SLOW = """
+import time
+from pilot.events import ranges
+for r in ranges():
+    open("../begun", "w").close()
+    time.sleep(1)
+    r.done()
+"""
+
+
+def test_a_pre_empted_event_job_tells_what_it_has_and_takes_no_more(panda_site: PandaSite) -> None:
+    task = EventTask(panda_site)
+    number = task.submit(SLOW)
+    pilot = panda_site.start("--input-dir", str(task.inputs), "--heartbeat", "0.2")
+    panda_site.wait((panda_site.workdir / "begun").exists, "begun")
+    assert panda_site.call("job/set_command", {"job_id": number, "command": "softkill"})["success"]
+    assert pilot.wait(60) == 0, panda_site.log()
+    told = Counter(row["status"] for row in task.ranges())
+    assert told[FINISHED] >= 1 and told[READY] >= 1, panda_site.log()
+    job = panda_site.job(number)
+    assert (job["jobstatus"], job["piloterrorcode"]) == ("holding", 0)

@@ -115,6 +115,7 @@ def of_tasks() -> list[str]:
         table("TASKS_StatusLog", "jediTaskID", "modificationTime", "status", "modificationHost", "attemptNr", "reason"),
         table("task_attributes", "jediTaskID", "attr_name", "attr_value"),
         table("T_TASK", "taskid bigint", "status", "timestamp timestamp", "total_req_jobs bigint",
+              "total_done_jobs bigint", "total_events bigint",
               "total_req_events bigint", schema="DOMA_DEFT"),
     ]  # fmt: skip
 
