@@ -40,6 +40,7 @@ class Harvester:
         self.ap, self.names, self.many, self.slow_s = access_point, names or Names(), many, slow_s
         self.jobs: list[dict[str, Any]] = []
         self.ranges: list[dict[str, Any]] = []
+        self.most = 1_000_000
         self.asked: list[Any] = []
         self.attributes: dict[int, list[dict[str, Any]]] = {}
         self.dumps: list[tuple[float, dict[str, Any]]] = []
@@ -116,8 +117,9 @@ class Harvester:
     def deal(self, wish: dict[str, Any]) -> list[dict[str, Any]]:
         """The next ranges; the list of them may be shared with the Harvester of another worker."""
         with _DEALING:
-            ranges = self.ranges[: wish["nRanges"]]
-            del self.ranges[: wish["nRanges"]]
+            count = min(wish["nRanges"], self.most)
+            ranges = self.ranges[:count]
+            del self.ranges[:count]
         return ranges
 
     def write(self, path: Path, content: Any) -> None:

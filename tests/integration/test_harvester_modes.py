@@ -22,13 +22,18 @@ from tests.harvester_standin import Harvester
 from tests.pilots import Site
 
 WAIT_S = 60.0
-#: One worker a job: it copies what it is given and ends when nothing is left. It writes a job-level file as well.
+#: Waits until as many workers as said have begun, copies what it is given and ends when nothing is left. It writes a
+#: job-level file as well.
 PAYLOAD = """
-import sys, time
+import os, pathlib, sys, time
 from pilot.events import ranges
 open("merged.txt", "w").write("of this worker alone")
+place = pathlib.Path(sys.argv[1])
+(place / f"began-{os.getpid()}").touch()
+while len(list(place.glob("began-*"))) < int(sys.argv[2]):
+    time.sleep(0.02)
 for r in ranges():
-    time.sleep(float(sys.argv[1]))
+    time.sleep(0.15)
     with open(f"{r.id}.txt", "w") as out:
         out.write(open(r.path).read() + f" {r.start_event}")
     r.done(f"{r.id}.txt")
@@ -46,11 +51,11 @@ def said(ap: Path) -> str:
     return (ap / "pilot.err").read_text()
 
 
-def jumbo_job(folder: Path, nap_s: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def jumbo_job(folder: Path, workers: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A job over a dataset of four files, of which ranges need three."""
     script = folder / "payload.py"
     script.write_text(PAYLOAD)
-    line = shlex.join([sys.executable, str(script), str(nap_s)])
+    line = shlex.join([sys.executable, str(script), str(folder), str(workers)])
     job = shell_job(9, f"exec {line}", outputs=("merged.txt",), eventService="True") | {
         "inFiles": "a.txt,b.txt,c.txt,d.txt", "scopeIn": "test,test,test,test", "taskID": 5, "jobsetID": 6,
         "prodDBlockTokenForOutput": "", "realDatasets": "ds.out,ds.log", "ddmEndPointOut": "OUT,LOG",
@@ -68,7 +73,7 @@ def jumbo_job(folder: Path, nap_s: float) -> tuple[dict[str, Any], list[dict[str
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_workers_of_a_jumbo_job_share_its_ranges_and_tell_of_nothing_else(tmp_path: Path, kind: str) -> None:
-    job, ranges = jumbo_job(tmp_path, 0.15)
+    job, ranges = jumbo_job(tmp_path, 2)
     ids = [item["eventRangeID"] for item in ranges]
     workers, pilots = [], []
     with ExitStack() as stack:
@@ -78,7 +83,7 @@ def test_workers_of_a_jumbo_job_share_its_ranges_and_tell_of_nothing_else(tmp_pa
             for lfn in ("a.txt", "b.txt", "c.txt"):  # the fourth has not been brought, and nobody needs it
                 (ap / lfn).write_text(lfn)
             fed = stack.enter_context(harvester(kind, ap, MapType.JUMBO))
-            fed.ranges = ranges
+            fed.ranges, fed.most = ranges, 3
             fed.feed([job])
             workers.append(fed)
         options = ["--harvester-map", "OneToMany", "--harvester-submit-mode", "PUSH", "--worker-id"]
@@ -108,7 +113,7 @@ def test_workers_of_a_jumbo_job_share_its_ranges_and_tell_of_nothing_else(tmp_pa
 def test_a_worker_that_comes_too_late_for_a_jumbo_job_has_not_failed(tmp_path: Path) -> None:
     ap = tmp_path / "w3"
     ap.mkdir()
-    job, _ = jumbo_job(tmp_path, 0.0)
+    job, _ = jumbo_job(tmp_path, 1)
     with Harvester(ap) as fed:
         fed.feed([job])
         pilot = worker(ap, "--harvester-map", "OneToMany", "--harvester-submit-mode", "PUSH", "--worker-id", "3")

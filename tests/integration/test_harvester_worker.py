@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -220,5 +221,6 @@ def test_all_of_it_goes_over_http_too(tmp_path, ap):
     assert not harvester.faults, harvester.faults
     finished = {entry["eventRangeID"] for entry in harvester.entries() if entry.get("eventStatus") == "finished"}
     assert len(finished) == 49
+    assert set(Counter(entry["eventRangeID"] for entry in harvester.updates).values()) == {1}
     assert harvester.attributes[9][-1]["jobStatus"] == "finished"
     assert [entry["type"] for entry in harvester.entries() if "eventRangeID" not in entry] == ["log"]

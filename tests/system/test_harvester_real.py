@@ -34,7 +34,7 @@ PAYLOAD = """
 import time
 from pilot.events import ranges
 for r in ranges():
-    time.sleep(0.02)
+    time.sleep(0.05)
     if r.start_event % 5 == 0:
         r.failed("the fifth")
         continue
