@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from pilot.core.settings import Settings
 from pilot.lib.speeds import Speeds, speeds_file
 
 if TYPE_CHECKING:
+    from pilot.core.transfer import Outcome, Transfer
     from pilot.staging.catalogue import Catalogue
     from pilot.staging.toolbox import Toolbox
 
@@ -41,11 +42,37 @@ def catalogue(settings: Settings, toolbox: Toolbox, host: str, environ: Mapping[
     )
 
 
-def speeds(settings: Settings) -> Speeds:
-    """The measured speeds of sources."""
-    if settings.source_speeds == "none":
+def speeds(named: str) -> Speeds:
+    """The measured speeds of sources: in the file that is named, `none`, or where all pilots of the node have them."""
+    if named == "none":
         return Speeds()
-    return Speeds(Path(settings.source_speeds) if settings.source_speeds else speeds_file())
+    return Speeds(Path(named) if named else speeds_file())
+
+
+def fastest_first(transfers: Sequence[Transfer], speeds: Speeds) -> tuple[Transfer, ...]:
+    """The same transfers; of sources with the same priority the faster one is tried first."""
+    from msgspec.structs import replace
+
+    from pilot.staging.replicas import speed_class
+    from pilot.staging.sitemap import in_order
+
+    known = speeds.known() if any(len(transfer.sources) > 1 for transfer in transfers) else {}
+    if not known:
+        return tuple(transfers)
+    ordered = []
+    for transfer in transfers:
+        if len(transfer.sources) > 1:
+            places = sorted(transfer.sources, key=lambda place: (-place.priority, -speed_class(place.url, known)))
+            transfer = replace(transfer, sources=in_order(places))
+        ordered.append(transfer)
+    return tuple(ordered)
+
+
+def remember(outcomes: Sequence[Outcome], speeds: Speeds) -> None:
+    """Note how fast the sources were."""
+    from pilot.staging.measured import speeds_of
+
+    speeds.note(speeds_of(outcomes))
 
 
 def remote_options(experiment: str) -> str:

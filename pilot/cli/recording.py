@@ -214,6 +214,26 @@ def _traces(options: Mapping[str, Any], transfers: Sequence[Transfer], environ: 
     return TraceRecord(options["traces"], transfers, Tls(tools.ca_path, tools.proxy_file), facts)
 
 
+def tell_attempt(attempt: Attempt) -> None:
+    """One try on standard error, for people."""
+    import click
+
+    what = attempt.failure.message if attempt.failure else f"{attempt.size} bytes"
+    words = f"{attempt.copytool}: {attempt.source} -> {attempt.target}: {what} in {attempt.seconds:.3f} s"
+    click.echo(shown(words), err=True)
+
+
+def record_sums(outcomes: Sequence[Outcome], wanted: frozenset[str], environ: Mapping[str, str]) -> None:
+    """Append the checksums that were asked for to the file of $KICKSTART_INTEGRITY_DATA, as its YAML wants them."""
+    path = environ.get("KICKSTART_INTEGRITY_DATA")
+    if path and wanted:
+        from pilot.staging.integrity import integrity_yaml
+
+        text = "".join(integrity_yaml(outcome) for outcome in outcomes if outcome.lfn in wanted and not outcome.failure)
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write(text)
+
+
 def _boot_id() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:

@@ -145,7 +145,7 @@ def _run(
         slots=slots,
         transferer=transferer,
         catalogue=finding_inputs.catalogue(settings, transferer.toolbox, here.node.host, os.environ),
-        speeds=finding_inputs.speeds(settings),
+        speeds=finding_inputs.speeds(settings.source_speeds),
         on_attempt=events.attempt if events else None,
         claims=Claims(output_owners(store.path)),
         remote_options=finding_inputs.remote_options(settings.experiment),

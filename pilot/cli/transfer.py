@@ -155,7 +155,10 @@ class _Course:
         self._close_records(outcomes, deeds, whole)
         told = outcomes if self.options["report"] or self.options["as_json"] else [o for o in outcomes if o.failure]
         self._tell([*map(report.file_line, told), *map(report.deed_line, deeds)], whole)
-        _record_sums(outcomes, self.request.summed, os.environ)
+        if self.request.summed:
+            from pilot.cli.recording import record_sums
+
+            record_sums(outcomes, self.request.summed, os.environ)
         return int(whole["exit_code"])
 
     def _transfers(self) -> list[Outcome]:
@@ -167,8 +170,17 @@ class _Course:
                 t if t.copytool or "://" in t.targets[0].url else msgspec.structs.replace(t, copytool="chaos")
                 for t in transfers
             )
+        speeds = None
+        if any("://" in source.url for transfer in transfers for source in transfer.sources):
+            from pilot.cli import finding_inputs
+
+            speeds = finding_inputs.speeds(os.environ.get("PILOT_SOURCE_SPEEDS", ""))
+            transfers = finding_inputs.fastest_first(transfers, speeds)
         hearers = [record.attempt for record in self.records]
-        hearers += [_tell_attempt] if self.options["debug"] else []
+        if self.options["debug"]:
+            from pilot.cli.recording import tell_attempt
+
+            hearers.append(tell_attempt)
 
         def everybody(attempt: Attempt) -> None:
             for hear in hearers:
@@ -176,7 +188,10 @@ class _Course:
 
         on_attempt = everybody if hearers else None
         with _progress(transfers) as on_bytes:
-            return self.engine.carry_out(transfers, cancel=self.cancel, on_attempt=on_attempt, on_bytes=on_bytes)
+            outcomes = self.engine.carry_out(transfers, cancel=self.cancel, on_attempt=on_attempt, on_bytes=on_bytes)
+        if speeds is not None:
+            finding_inputs.remember(outcomes, speeds)
+        return outcomes
 
     def _close_records(self, outcomes: list[Outcome], deeds: list[Deed], whole: dict[str, Any]) -> None:
         for record in self.records:
@@ -228,29 +243,10 @@ def _explain(request: Request, as_json: bool) -> int:
     return 1 if any("error" in line for line in lines) else 0
 
 
-def _tell_attempt(attempt: Any) -> None:
-    from pilot.lib.urls import shown
-
-    what = attempt.failure.message if attempt.failure else f"{attempt.size} bytes"
-    words = f"{attempt.copytool}: {attempt.source} -> {attempt.target}: {what} in {attempt.seconds:.3f} s"
-    click.echo(shown(words), err=True)
-
-
 def _spoiling(environ: Any) -> float:
     """The share of local targets that are to be spoilt, a drill that Pegasus knows: 0 to 1."""
     text = environ.get("PEGASUS_TRANSFER_ERROR_RATE", "")
     return min(int(text), 100) / 100 if text.isdigit() else 0.0
-
-
-def _record_sums(outcomes: list[Outcome], wanted: frozenset[str], environ: Any) -> None:
-    """Append the checksums that were asked for to the file of $KICKSTART_INTEGRITY_DATA, as its YAML wants them."""
-    path = environ.get("KICKSTART_INTEGRITY_DATA")
-    if path and wanted:
-        from pilot.staging.integrity import integrity_yaml
-
-        text = "".join(integrity_yaml(outcome) for outcome in outcomes if outcome.lfn in wanted and not outcome.failure)
-        with open(path, "a", encoding="utf-8") as stream:
-            stream.write(text)
 
 
 @contextmanager

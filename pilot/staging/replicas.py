@@ -90,7 +90,7 @@ def order_replicas(
         if not in_place and near and not lan and not site.allow_wan:
             continue
         place = near.index(replica.rse) if lan else len(near)
-        speed = math.floor(math.log2(max(1.0, measured.get(host_of(replica.url), _EXPECTED))))
+        speed = speed_class(replica.url, measured)
         ranked.append(((place, liked.index(scheme), -speed, replica.priority), replica))
     ranked.sort(key=lambda pair: pair[0])
     last = len(ranked)
@@ -98,6 +98,11 @@ def order_replicas(
         Endpoint(replica.url, rse=replica.rse, site=site.name if replica.rse in near else "", priority=last - number)
         for number, (_, replica) in enumerate(ranked)
     )
+
+
+def speed_class(url: str, speeds: Mapping[str, float]) -> int:
+    """How fast a URL's host is, a step for each factor of two; one that nobody has measured is taken for average."""
+    return math.floor(math.log2(max(1.0, speeds.get(host_of(url), _EXPECTED))))
 
 
 def reads_in_place(definition: JobDefinition, item: InputFile, site: StagingSite) -> bool:
