@@ -50,7 +50,7 @@ def test_outputs_that_fill_half_of_the_disk_are_stored_although_no_archive_of_al
 
 
 def test_on_a_disk_that_is_full_what_is_told_is_what_is_stored(tmp_path, small_disk: Mount) -> None:  # noqa: F811
-    """40 MB of outputs on 24 MB: some ranges fail for lack of room, or the job does when the PilotDB has none; each range
+    """40 MB of outputs on 24 MB: ranges fail for lack of room, or the job does when the PilotDB has none; each range
     has one outcome at most, and it is the true one."""
     small_disk(tmp_path / "pilot", 24)
     events = DummyEvents(events=20, per_range=1)
