@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,15 @@ def forget(directory: Path, key: str) -> None:
     for path in (directory / PAYLOADS_OWN, _path(directory.parent, key)):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def hide_in(directory: Path, names: Iterable[str], redactor: Redactor) -> None:
+    """Files that the pilot wrote for a payload's start stay for the log archive: without secrets. Never raises."""
+    for name in names:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            text = (directory / name).read_text()
+            if (clean := redactor.scrub(text)) != text:
+                (directory / name).write_text(clean)
 
 
 def forget_others(workdir: Path, keys: Collection[str]) -> None:

@@ -29,7 +29,7 @@ from pilot.core.usage import Usage
 from pilot.engine import records
 from pilot.engine.bounds import bounds_of, limits_of
 from pilot.engine.boxes import Box
-from pilot.engine.concealed import PAYLOADS_OWN
+from pilot.engine.concealed import PAYLOADS_OWN, hide_in
 from pilot.engine.lastwords import Words, last_words
 from pilot.engine.means import Means, Run
 from pilot.engine.reserve import was_full
@@ -184,7 +184,7 @@ class Finish:
         run = self._run
         self._child.kill()
         (run.directory / PAYLOADS_OWN).unlink(missing_ok=True)
-        self._hide_secrets()
+        hide_in(run.directory, run.written, self._means.redactor)
         if run.box is not None and run.box.container.traits.daemon:
             self._means.staging.submit(run.box.end, lambda result, error: None)
         exit = self._child.poll() or Exit(code=255)
@@ -208,15 +208,6 @@ class Finish:
             exit = _payload_exit(notes) or Exit(code=0)
             facts = msgspec.structs.replace(facts, exit=exit)
         return self._failure(exit, usage, words, facts.payload_error), facts
-
-    def _hide_secrets(self) -> None:
-        """Files that the pilot wrote for a container's start go into the log archive: without secrets."""
-        for name in self._run.written:
-            with contextlib.suppress(OSError, UnicodeDecodeError):
-                path = self._run.directory / name
-                text = path.read_text()
-                if (clean := self._means.redactor.scrub(text)) != text:
-                    path.write_text(clean)
 
     def _step_words(self, notes: list[steps.Noted]) -> str:
         return diagnose.last_words(tail(self._run.directory / f"{notes[-1].name}.stderr", 4096)) if notes else ""

@@ -9,12 +9,14 @@ import json
 import signal
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pilot.core.secrets import secret_words
-from tests.bench import shell_job
+from pilot.plugins.sources.dummy import DummySource
+from tests.bench import Bench, shell_job
 from tests.pilots import Site, assert_reported_once
 
 USER, OPENLY, HIDDEN = "planted-user-c3d4e5", "planted-0penly-f6a7", "planted-pilot-b8c9"
@@ -108,6 +110,32 @@ def test_files_of_jobs_that_are_over_are_removed_by_the_next_pilot(site: Site) -
     (site.workdir / ".secrets" / "77.1.json").write_text("{}")
     assert site.run() == 0
     assert not list((site.workdir / ".secrets").iterdir())
+
+
+def test_the_script_that_starts_a_container_is_archived_without_secrets(tmp_path: Path) -> None:
+    script = tmp_path / "base" / "user" / "atlasLocalSetup.sh"
+    script.parent.mkdir(parents=True)
+    script.write_text("grep -c planted container_script.sh > seen.txt; exit 0\n")
+    queue = {
+        "nickname": "Q", "environ": f"ATLAS_LOCAL_ROOT_BASE={tmp_path}/base", "container_type": "singularity:pilot",
+        "copytools": {"copy": {}},
+    }  # fmt: skip
+    (tmp_path / "queue.json").write_text(json.dumps(queue))
+    (tmp_path / "storages.json").write_text("{}")
+    job = shell_job(1, "true", outputs=("seen.txt",), container_name="docker://image")
+    bench = Bench(tmp_path, DummySource([{**job, "jobPars": f"{job['jobPars']} sh --password={OPENLY}"}]))
+    code = bench.run(
+        queue="Q", experiment="atlas", cleanup="none", cvmfs_check="off", patience_s=40.0,
+        queuedata_url=str(tmp_path / "queue.json"), storagedata_url=str(tmp_path / "storages.json"),
+    )  # fmt: skip
+    assert code == 0
+    assert (bench.outputs / "seen.txt").read_text() != "0\n", "the container itself was given what it needs"
+    with tarfile.open(bench.outputs / "job.1.log.tgz") as archive:
+        names = [member.name for member in archive.getmembers()]
+        assert any(name.endswith("container_script.sh") for name in names)
+    for path in (bench.outputs / "job.1.log.tgz", bench.directory(1) / "container_script.sh"):
+        for name, data in contents(path.name, path.read_bytes()):
+            assert OPENLY.encode() not in data, name
 
 
 @pytest.mark.parametrize(
