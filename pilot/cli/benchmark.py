@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from pilot.cli.place import json_option, print_json
+from pilot.cli.settings import load
 from pilot.engine import benchmark
 from pilot.lib.procfs import Proc
 from pilot.lib.program import own_environment
@@ -17,15 +18,20 @@ from pilot.lib.program import own_environment
 @click.command(name="benchmark")
 @click.option("--seconds", type=click.FloatRange(0.05, 600), default=2.0, help="CPU time that each copy takes  [2]")
 @click.option("--copies", type=click.IntRange(1), default=None, help="cores measured at once  [all that we may use]")
-@click.option("--command", "suite", default="", help="run this benchmark instead of the project's own")
+@click.option("--command", "suite", default=None, help="run this benchmark instead of the project's own")
 @click.option(
     "--score",
-    default="json:score",
+    default=None,
     help="where its score is: a regular expression with one group, or json:a.b.c  [json:score]",
 )
 @click.option("--patience", type=click.FloatRange(1), default=3600.0, help="seconds that it may take  [3600]")
+@click.option("--reference", type=click.FloatRange(1e-6), default=None, help="score of a core with factor 1  [50]")
 @click.option(
-    "--reference", type=click.FloatRange(1e-6), default=benchmark.REFERENCE, help="score of a core with factor 1  [50]"
+    "--config",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="a configuration file: benchmark_command, benchmark_score, benchmark_reference  [repeatable]",
 )
 @click.option("--cache", type=click.Path(path_type=Path), default=None, help="file that keeps the result")
 @click.option("--fresh", is_flag=True, help="measure again")
@@ -33,27 +39,31 @@ from pilot.lib.program import own_environment
 def command(
     seconds: float,
     copies: int | None,
-    suite: str,
-    score: str,
+    suite: str | None,
+    score: str | None,
     patience: float,
-    reference: float,
+    reference: float | None,
+    files: tuple[Path, ...],
     cache: Path | None,
     fresh: bool,
     as_json: bool,
 ) -> None:
-    """Measure this node's cores, once a boot; later calls answer from the cache."""
-    proc = Proc()
-    file = cache or benchmark.cache_file()
-    result = None if fresh else benchmark.cached(file, suite or "whirl", proc)
-    known = result is not None
-    if result is None:
-        env = own_environment()
-        count = copies or len(os.sched_getaffinity(0))
-        if suite:
-            result = benchmark.measure_command(suite, score, patience, reference, env, proc)
-        else:
-            result = benchmark.measure_whirl(seconds, count, reference, env, proc)
-        benchmark.keep(file, result)
+    """Measure this node's cores, once a boot; later calls, and those at the same time, answer from the cache."""
+    proc, file = Proc(), cache or benchmark.cache_file()
+    settings = load({"benchmark_command": suite, "benchmark_score": score, "benchmark_reference": reference}, files)
+    suite, reference = settings.benchmark_command, settings.benchmark_reference
+    with benchmark.alone(file, patience):
+        result = None if fresh else benchmark.cached(file, suite or "whirl", proc)
+        known = result is not None
+        if result is None:
+            env = own_environment()
+            count = copies or len(os.sched_getaffinity(0))
+            if suite:
+                pattern = settings.benchmark_score
+                result = benchmark.measure_command(suite, pattern, patience, reference, env, proc)
+            else:
+                result = benchmark.measure_whirl(seconds, count, reference, env, proc)
+            benchmark.keep(file, result)
     result = msgspec.structs.replace(result, factor=result.score / reference)
     if as_json:
         print_json(msgspec.to_builtins(result) | {"cached": known})

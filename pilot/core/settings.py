@@ -130,6 +130,13 @@ class Settings:
     benchmark: bool = setting(
         False, "tell the server how fast the cores are, if `pilot benchmark` has measured them", env="PILOT_BENCHMARK"
     )
+    benchmark_command: str = setting(
+        "", "what `pilot benchmark` runs instead of its own", env="PILOT_BENCHMARK_COMMAND"
+    )
+    benchmark_score: str = setting("json:score", "where that prints its score", env="PILOT_BENCHMARK_SCORE")
+    benchmark_reference: float = setting(
+        50.0, "the score of a core with cpuConversionFactor 1", env="PILOT_BENCHMARK_REFERENCE"
+    )
     server_updates: bool = setting(True, "tell the server of jobs", env="PILOT_SERVER_UPDATES")
     worker_updates: bool = setting(True, "tell the server when this worker starts and ends, and what node it has")
     resource_type: str = setting("", "only jobs of this resource type (SCORE, MCORE, ...)")

@@ -6,13 +6,15 @@ The score is that of one core while all measured cores are busy, for so they are
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shlex
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -158,6 +160,38 @@ def cached(cache: Path, what: str | None, proc: Proc) -> Result | None:
             return None
     mine = (what or result.what, os.uname().nodename, proc.boot_id()) == (result.what, result.host, result.boot)
     return result if mine else None
+
+
+@contextlib.contextmanager
+def alone(cache: Path, patience_s: float) -> Iterator[None]:
+    """Nobody else of this user measures this node meanwhile: two benchmarks at once would halve each other's score.
+
+    Waits up to about `patience_s`, then goes on beside the other; so it does where no lock can be had.
+    """
+    fd = -1
+    with contextlib.suppress(OSError):
+        fd = os.open(f"{cache}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        if fd >= 0:
+            _lock(fd, patience_s)
+        yield
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
+def _lock(fd: int, patience_s: float) -> None:
+    locked = threading.Event()
+
+    def wait() -> None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(own, fcntl.LOCK_EX)
+        locked.set()
+        os.close(own)
+
+    own = os.dup(fd)  # the lock is common to both descriptors, and the thread's outlives a caller who gave up
+    threading.Thread(target=wait, name="benchmark-lock", daemon=True).start()
+    locked.wait(patience_s)
 
 
 def keep(cache: Path, result: Result) -> bool:

@@ -199,15 +199,43 @@ def test_the_processors_of_a_group_hold_for_all_members(ground: Ground, run: InG
 def test_a_quota_of_cpu_time_shows_as_throttling(
     ground: Ground, run: InGroup, monitor: Monitor, tmp_path: Path
 ) -> None:
-    group = ground.make("quota", Bounds(cores=0.2))
+    group = ground.make("quota", Bounds(cores=0.03))
     assert group is not None
     if "cores" not in group.enforced:
         pytest.skip("no cpu controller here")
-    child = run("burn(0.2)", group)
+    child = run("burn(0.05)", group)
     monitor.watch("1.1", child, tmp_path, Limits())
     wait(child)
     child.poll()
     assert monitor.unwatch("1.1").throttled_s > 0.1
+
+
+def test_pressure_tells_how_long_members_waited(ground: Ground, run: InGroup, monitor: Monitor, tmp_path: Path) -> None:
+    """Two that compute on one processor: each waits while the other runs."""
+    group = ground.make("pressure")
+    assert group is not None
+    if not any((directory / "cpu.pressure").exists() for directory in group.directories):
+        pytest.skip("no pressure stall information here")
+    one = max(os.sched_getaffinity(0))
+    child = run(
+        f"os.sched_setaffinity(0, {{{one}}})\nfor n in range(2): child(burn, 0.5)\nfor n in range(2): os.wait()", group
+    )
+    monitor.watch("1.1", child, tmp_path, Limits())
+    wait(child)
+    child.poll()
+    usage = monitor.unwatch("1.1")
+    assert usage.stalled_cpu_s > 0.25
+
+
+def test_blocks_that_members_write_are_told(ground: Ground, run: InGroup, tmp_path: Path) -> None:
+    """By v2 alone: v1 does not know who wrote what the kernel writes later. And only where there is a block device."""
+    group = ground.make("blocks")
+    assert group is not None
+    if len(group.directories) > 1 or os.major(tmp_path.stat().st_dev) == 0:
+        pytest.skip("needs cgroup v2 and a file system on a block device")
+    child = run("f = open('big', 'wb'); f.write(os.urandom(1 << 20) * 8); f.flush(); os.fsync(f.fileno())", group)
+    wait(child)
+    assert 8 << 20 <= group.read().write_bytes < 12 << 20
 
 
 def test_a_group_is_found_again_by_its_identity(ground: Ground, run: InGroup) -> None:

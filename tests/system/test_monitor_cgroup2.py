@@ -19,11 +19,14 @@ INIT = """#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={paths}
 mount -t proc proc /proc
 mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
 mount -t tmpfs tmpfs /run
+mkdir /run/disk
+mount /dev/ubda /run/disk
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 {enter}
 cd {root}
-{python} -m pytest {suite} -p no:cacheprovider --basetemp=/run/pytest -rs --color=no 2>&1
+{python} -m pytest {suite} -p no:cacheprovider --basetemp=/run/disk/pytest -rs --color=no 2>&1
 echo "guest: pytest ended with $?"
 {python} -c 'import ctypes; ctypes.CDLL(None).reboot(0x4321fedc)'
 """
@@ -52,7 +55,20 @@ def test_groups_of_cgroup_v2_do_what_those_of_v1_do(linux: str, tmp_path: Path, 
     init.write_text(INIT.format(root=ROOT, python=sys.executable, suite=SUITE, enter=enter, paths=paths))
     init.chmod(0o755)
     tmp_path.chmod(0o755)
-    kernel = ["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "mem=768M", f"init={init}", "quiet"]
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", str(disk)], check=True)
+    kernel = [
+        f"ubd0={disk}",
+        "root=/dev/root",
+        "rootfstype=hostfs",
+        "rootflags=/",
+        "ro",
+        "mem=768M",
+        f"init={init}",
+        "quiet",
+    ]
     done = subprocess.run(
         [linux, *kernel, "con=null", "con0=fd:0,fd:1"],
         stdin=subprocess.DEVNULL,
@@ -63,4 +79,5 @@ def test_groups_of_cgroup_v2_do_what_those_of_v1_do(linux: str, tmp_path: Path, 
         check=False,
     )
     assert "guest: pytest ended with 0" in done.stdout, done.stdout[-6000:]
+    assert "a file system on a block device" not in done.stdout, done.stdout[-6000:]
     assert " passed" in done.stdout and "no cgroup can be made here" not in done.stdout, done.stdout[-6000:]

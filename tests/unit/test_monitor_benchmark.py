@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pilot.core.errors import GeneralError
 from pilot.core.settings import Settings
 from pilot.engine import benchmark
 from pilot.lib.procfs import Proc
+from pilot.lib.program import own_command, own_environment
 from pilot.lib.whirl import whirl
 
 
@@ -49,6 +51,29 @@ def test_another_command_is_run_and_its_score_found(tmp_path: Path) -> None:
     answer = run("--command", suite, "--score", "json:a.hs23", "--cache", str(tmp_path / "c"))
     assert (answer["score"], answer["what"]) == (17.5, suite)
     assert run("--command", suite, "--cache", str(tmp_path / "c"))["cached"] is True
+
+
+def test_the_configuration_names_the_benchmark_and_the_command_line_wins(tmp_path: Path) -> None:
+    file = tmp_path / "site.toml"
+    suite = f"{sys.executable} -c 'print(\"HS06 = 30.0\")'"
+    words = [f"benchmark_command = {json.dumps(suite)}", r"benchmark_score = 'HS06 = ([\d.]+)'"]
+    file.write_text("\n".join(["[pilot]", *words, "benchmark_reference = 15.0"]))
+    answer = run("--config", str(file), "--cache", str(tmp_path / "c"))
+    assert (answer["what"], answer["score"], answer["factor"]) == (suite, 30.0, 2.0)
+    other = run("--config", str(file), "--cache", str(tmp_path / "c"), "--reference", "30")
+    assert (other["cached"], other["factor"]) == (True, 1.0)
+
+
+def test_two_that_start_at_once_measure_once(tmp_path: Path) -> None:
+    count, script = tmp_path / "runs", tmp_path / "suite.sh"
+    script.write_text(f"echo run >> {count}; sleep 1; echo 'score 4'")
+    line = own_command("benchmark", "--json", "--command", f"sh {script}", "--score", r"score (\d)", "--cache")
+    started = [
+        subprocess.Popen([*line, str(tmp_path / "c")], env=own_environment(), stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    answers = [json.loads(one.communicate(timeout=60)[0]) for one in started]
+    assert sorted(answer["cached"] for answer in answers) == [False, True]
+    assert count.read_text() == "run\n"
 
 
 @pytest.mark.parametrize(
