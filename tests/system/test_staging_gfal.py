@@ -14,6 +14,7 @@ from tests.copytools.making import adler, carry, content, order
 from tests.copytools.places.copy import Directory
 from tests.copytools.suite import *  # noqa: F403
 from tests.copytools.trouble import *  # noqa: F403
+from tests.system.test_staging_web import expired, with_key
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +89,15 @@ def test_the_real_programs_carry_a_file_there_and_back(
     (back,) = carry([order(url, tmp_path / "b", checksums=adler(data), size=len(data))], settings, max_attempts=8)
     assert back.failure is None, back.failure
     assert (tmp_path / "b").read_bytes() == data
+
+
+def test_a_proxy_that_has_run_out_is_told_as_such_and_not_tried_again(
+    gridftp: dict[str, Any], gfal: dict[str, Any], pki: dict[str, Any], tmp_path: Path
+) -> None:
+    old = with_key(tmp_path, str(expired(Path(pki["user_cert"]), tmp_path / "old.pem")), pki["user_key"])
+    environment = {**os.environ, **gridftp["env"], **gfal["env"]}
+    options = {"gfal": {"how": "bindings"}}
+    settings = ToolSettings(environment=environment, options=options, proxy_file=old, ca_path=pki["certificates"])
+    (outcome,) = carry([order(f"{gridftp['url']}/f", tmp_path / "o" / "f", direction=Direction.IN)], settings)
+    assert outcome.failure and outcome.failure.code == 1373, outcome.failure
+    assert len(outcome.attempts) == 1 and os.listdir(tmp_path / "o") == []

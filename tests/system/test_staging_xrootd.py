@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilot.core.staging import ToolSettings
@@ -17,6 +18,7 @@ from pilot.core.transfer import Direction
 from pilot.lib.cancel import Cancel
 from tests.copytools.making import adler, carry, content, order
 from tests.copytools.places.copy import Directory
+from tests.copytools.rudeness import KINDS, rude
 from tests.copytools.suite import *  # noqa: F403
 from tests.copytools.trouble import *  # noqa: F403
 
@@ -121,3 +123,19 @@ def test_the_same_server_gives_files_over_http_with_its_checksum(xrootd: dict[st
     (back,) = carry([order(url, tmp_path / "back", checksums=adler(data))])
     assert back.failure is None, back.failure
     assert (tmp_path / "back").read_bytes() == data
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_does_no_good_is_given_up_in_time(kind: str, settings: ToolSettings, tmp_path: Path) -> None:
+    quick = msgspec.structs.replace(settings, stall_s=3.0)
+    with rude(kind) as port:
+        begin = time.monotonic()
+        (outcome,) = carry(
+            [order(f"root://127.0.0.1:{port}//f", tmp_path / "o" / "f", direction=Direction.IN)],
+            quick,
+            max_attempts=1,
+            stall_s=3.0,
+        )
+    assert outcome.failure and outcome.failure.code in (1324, 1327, 1151, 1099, 1362), outcome.failure
+    assert outcome.failure.retry and time.monotonic() - begin < 60
+    assert os.listdir(tmp_path / "o") == []

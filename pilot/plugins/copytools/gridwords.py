@@ -38,6 +38,7 @@ _WORDS = (
     (r"no space left|disk quota|quota exceeded|\b507\b", Fault.NO_SPACE),
     (r"expired", Fault.EXPIRED),
     (r"no credentials|could not (load|find).*(credential|proxy)|no context|no proxy|no valid proxy", Fault.CREDENTIAL),
+    (r"gssapi|gss major|ssl handshake", Fault.CREDENTIAL),
     (r"permission denied|authoriz|authenti|\b403\b|\b401\b", Fault.DENIED),
     (r"file exists|already exists|srm_file_busy|file busy", Fault.EXISTS),
     (r"timed? ?out|timeout", Fault.TIMEOUT),
