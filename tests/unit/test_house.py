@@ -39,6 +39,7 @@ PURE = {
 }  # fmt: skip
 #: Modules outside cli/ that look at the environment of the process or its arguments, and why they must.
 ENVIRONMENT = {
+    "pilot.events.__main__": "is a program of its own in the payload",
     "pilot.events.client": "runs in the payload, whose environment names the endpoint",
     "pilot.lib.program": "starts this very program again with the environment it was given",
     "pilot.lib.selfextract": "runs before everything else, in a file that brings its own packages",
