@@ -29,6 +29,8 @@ def send_out(
 ) -> list[Outcome]:
     """Carry out; files that their storage refused are sent to the next one, once, all together.
 
+    A file with several targets has no second choice: no other storage is what its class asks for.
+
     One outcome for each transfer, in order. The outcome of a file that found another place names that storage; its
     attempts are those of both.
     """
@@ -36,7 +38,9 @@ def send_out(
     lost = [
         number
         for number, outcome in enumerate(outcomes)
-        if outcome.failure is not None and outcome.failure.code not in _NOT_THE_STORAGE
+        if outcome.failure is not None
+        and outcome.failure.code not in _NOT_THE_STORAGE
+        and len(transfers[number].targets) == 1
     ]
     if not lost or cancel.is_set():
         return outcomes

@@ -46,14 +46,15 @@ def test_outputs_go_where_their_class_sends_them(told_by: str, tmp_path: Path) -
 
 
 def test_an_output_that_one_of_its_two_places_does_not_take_fails_the_job(tmp_path: Path) -> None:
-    farm = Farm(tmp_path, "STAGE", "OTHER")
+    astorages = {"read_lan": ["DISK"], "write_lan": ["DISK", "OTHER"]}
+    farm = Farm(tmp_path, "STAGE", "OTHER", astorages=astorages, params={"allow_altstageout": True})
     (tmp_path / "stage").write_text("no directory")
     farm.store("in")
     farm.run("-c 'cp in i1'", "in", options=["--staging-site", MAP], **CLASSES | {
         "outFiles": "i1", "scopeOut": "s", "ddmEndPointOut": "DISK",
         "pureOutput": "", "intermediateOutput": "i1", "noTransferOutput": "",
     })  # fmt: skip
-    assert farm.outcome == "failed"
+    assert farm.outcome == "failed", "the second choice of a queue is no staging site"
     assert farm.place("i1").exists(), "what could be sent was sent"
 
 
