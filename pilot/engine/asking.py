@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from pilot.core.errors import PilotError
+from pilot.core.errors import PilotError, UnknownException
 from pilot.core.exitcodes import ExitCode, exit_code_of
 from pilot.engine.means import Means
 from pilot.lib.loop import Timer
@@ -55,6 +55,8 @@ class Asking:
 
         def over(result: Any, error: PilotError | None) -> None:
             self.under_way = False
+            if isinstance(error, UnknownException):
+                raise error  # no fault of the server's: the pilot ends as it does for one in the loop itself
             then(result, error)
 
         self._worker.submit(work, lambda result, error: self._means.loop.post(lambda: over(result, error)))

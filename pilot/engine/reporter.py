@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pilot.core.errors import CommunicationFailure, NoLocalSpace, PilotError
+from pilot.core.errors import CommunicationFailure, NoLocalSpace, PilotError, UnknownException
 from pilot.core.update import Answer, JobUpdate
 from pilot.db.store import OpenMessage, Store
 from pilot.engine.reserve import Reserve
@@ -105,6 +105,8 @@ class Reporter:
         if answers is None or len(answers) != len(batch):
             self._in_flight = frozenset()
             self._rest(error or CommunicationFailure("the server answered too few updates"))
+            if isinstance(error, UnknownException):
+                raise error  # no fault of the server's: the pilot ends, the next one may do better
             return
 
         def note() -> None:

@@ -143,6 +143,38 @@ def test_an_exception_in_a_thread_fails_its_job_alone_and_is_in_the_jobs_log(
     assert "return 1 / 0" in (bench.directory(1) / "pilot.log").read_text()
 
 
+def test_an_exception_while_jobs_are_asked_for_ends_the_pilot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = DummySource([shell_job(1, LONG)], endless=True)
+    real = source.acquire
+
+    def breaks(capacity: Any) -> Any:
+        return real(capacity) if source.jobs else 1 / 0
+
+    monkeypatch.setattr(source, "acquire", breaks)
+    bench = Bench(tmp_path, source)
+    assert bench.run(slots="2", patience_s=60.0) == 70
+    assert bench.final(1).error is not None and bench.final(1).error.code == 1301
+    assert "else 1 / 0" in (bench.workdir / "pilot.log").read_text()
+
+
+def test_an_exception_while_jobs_are_reported_keeps_the_reports_for_the_next_pilot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = DummySource([shell_job(1, "true")])
+    real = source.report
+
+    def breaks(updates: Any) -> Any:
+        raise TypeError("cannot say that")
+
+    monkeypatch.setattr(source, "report", breaks)
+    bench = Bench(tmp_path, source)
+    assert bench.run(patience_s=60.0, grace=2.0) == 70
+    assert 'raise TypeError("cannot say that")' in (bench.workdir / "pilot.log").read_text()
+    monkeypatch.setattr(source, "report", real)
+    assert Bench(tmp_path, source).run(patience_s=60.0) == 0
+    assert bench.finals(1) == 1
+
+
 def test_an_exception_before_the_loop_is_one_line_and_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*words: Any, **more: Any) -> None:
         raise LookupError("nothing there")
