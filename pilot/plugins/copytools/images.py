@@ -16,9 +16,11 @@ from pilot.plugins.copytools.gridwords import fault_of_move
 
 _UNKNOWN = re.compile(r"manifest unknown|no such image|image not known|repository .* not found|404", re.IGNORECASE)
 
+_NO_SERVICE = re.compile(r"connect to the docker daemon|docker daemon socket", re.IGNORECASE)
+
 
 class _Images:
-    """Fetches one image after the other. `programs` are tried in order; the first that is here is used."""
+    """Fetches one image after the other, with the first of `programs` that is here and whose service answers."""
 
     ability: ClassVar[Ability] = Ability(put=False, removes=False, by_replica=True)
     programs: ClassVar[tuple[str, ...]] = ()
@@ -33,11 +35,9 @@ class _Images:
             try:
                 if move.target[:1] != "/":
                     raise ToolError(Fault.UNSUPPORTED, f"{move.target}: images are only fetched")
-                program = self._program()
                 if not os.path.isdir(os.path.dirname(move.target)):
                     raise ToolError(Fault.NO_DIRECTORY, os.path.dirname(move.target))
-                for words in self._steps(move):
-                    self._run([program, *words], move, watch)
+                self._fetch(move, watch)
                 yield Moved(size=os.stat(move.target).st_size)
             except ToolError as error:
                 if error.fault in (Fault.CANCELLED, Fault.NO_TOOL):
@@ -50,12 +50,18 @@ class _Images:
     def _steps(self, move: Move) -> list[list[str]]:
         """The arguments of each call."""
 
-    def _program(self) -> str:
-        found = (find_program(name, self.settings.environment) for name in self.programs)
-        program = next(filter(None, found), None)
-        if program is None:
+    def _fetch(self, move: Move, watch: Watch) -> None:
+        found = [path for name in self.programs if (path := find_program(name, self.settings.environment))]
+        if not found:
             raise ToolError(Fault.NO_TOOL, f"neither {' nor '.join(self.programs)} is here")
-        return program
+        for program in found:
+            try:
+                for words in self._steps(move):
+                    self._run([program, *words], move, watch)
+                return
+            except ToolError as error:
+                if program == found[-1] or not _NO_SERVICE.search(error.detail):
+                    raise
 
     def _run(self, argv: list[str], move: Move, watch: Watch) -> None:
         ran = call(self.settings, argv, watch)
