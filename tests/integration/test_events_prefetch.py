@@ -25,7 +25,7 @@ class Files(ThreadingHTTPServer):
 
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.asked = files, []
+        self.files, self.asked, self.refusal = files, [], 0
         self.thread = threading.Thread(target=self.serve_forever)
         self.thread.start()
 
@@ -51,6 +51,12 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, body: bool) -> None:
         data = self.server.files.get(self.path[1:])
         wish = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if wish and self.server.refusal and "identity" in self.headers.get("Accept-Encoding", "") and body:
+            self.server.asked.append((self.path[1:], "refused"))
+            if self.server.refusal != 200:
+                self.reply(self.server.refusal, b"", {})
+                return
+            wish = None
         if data is None:
             self.reply(404, b"", {})
             return
@@ -204,3 +210,13 @@ def test_the_parts_of_a_large_file_never_take_more_room_than_the_cache_has(tmp_p
     held = [line.split() for line in (bench.directory(1) / "payload.stdout").read_text().splitlines()]
     assert {int(words[2]) for words in held} == {6_000_000}
     assert max(int(words[1]) for words in held) <= 1_000_000 + 2 * 4096 * 15
+
+
+@pytest.mark.parametrize("refusal", [200, 302, 403, 503])
+def test_where_parts_cannot_be_had_all_of_the_file_is_fetched(tmp_path, server, refusal):
+    """A server that does not know ranges, sends elsewhere, or wants a credential that only the copy tools have."""
+    server.refusal = refusal
+    events = given(ranges("a.bin", True))
+    bench = run(tmp_path, server, events, ["a.bin"])
+    assert len(events.finished) == 6 and bench.final(1).error is None
+    assert ("a.bin", "refused") in server.asked

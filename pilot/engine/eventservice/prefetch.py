@@ -58,6 +58,7 @@ class Prefetched:
         self._under_way: dict[str, int] = {}
         self._tries: dict[str, int] = {}
         self._failed: dict[str, str] = {}
+        self._in_one: set[str] = set()
         self._cancel = Cancel()
 
     def path(self, item: EventRange) -> str | None:
@@ -137,7 +138,7 @@ class Prefetched:
         needs comes in any case: otherwise nobody could go on."""
         item = self._inputs.get(name) or InputFile(name, path=items[0].path)
         known = self._parts.get(name, [])
-        whole, room = _needs(items[0]) == WHOLE, self._room()
+        whole, room = _needs(items[0]) == WHOLE or name in self._in_one, self._room()
         wanted: list[extents.Extent] = []
         for one in items:
             more = extents.merged([*wanted, *extents.without(_needs(one), known)])
@@ -157,11 +158,11 @@ class Prefetched:
             return extents.merged([*known, *wanted], 0)
 
         def done(parts: Any, error: PilotError | None) -> None:
-            self._post(lambda: self._arrived(name, parts, error))
+            self._post(lambda: self._arrived(name, parts, error, whole))
 
         self._work.submit(work, done)
 
-    def _arrived(self, name: str, parts: list[extents.Extent] | None, error: PilotError | None) -> None:
+    def _arrived(self, name: str, parts: list[extents.Extent] | None, error: PilotError | None, whole: bool) -> None:
         self._under_way.pop(name, None)
         if self._cancel.is_set():
             return
@@ -172,8 +173,17 @@ class Prefetched:
             self._tries[name] = self._tries.get(name, 0) + 1
             _log.warning("input %s was not fetched (try %d): %s", name, self._tries[name], error)
             if self._tries[name] >= _TRIES or (error is not None and not error.retry):
-                self._failed[name] = f"its input cannot be had: {error}"
+                self._give_up(name, whole, error)
         self.ready()
+
+    def _give_up(self, name: str, whole: bool, error: PilotError | None) -> None:
+        """Where parts cannot be had the copy tools may bring all of it: they know credentials and redirections."""
+        if whole:
+            self._failed[name] = f"its input cannot be had: {error}"
+            return
+        _log.warning("input %s does not come in parts: all of it is fetched", name)
+        self._in_one.add(name)
+        self._tries.pop(name, None)
 
     def _source(self, item: InputFile) -> str:
         url: str = self._planned(item)[0].sources[0].url
