@@ -21,7 +21,7 @@ def test_a_job_is_acquired_run_and_finished(panda_site: PandaSite, token: bool) 
 
 
 def test_ten_jobs_run_in_four_slots(panda_site: PandaSite) -> None:
-    numbers = panda_site.submit(*[f"sleep 1; echo {n} > out.{n}" for n in range(10)], outputs=())
+    numbers = panda_site.submit(*[f"sleep 0.3; echo {n} > out.{n}" for n in range(10)], outputs=())
     assert panda_site.run("--slots", "4") == 0, panda_site.log()
     panda_site.conclude()
     assert [panda_site.job(number)["jobstatus"] for number in numbers] == ["finished"] * 10, panda_site.log()

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from pilot.core.errors import PilotError
+from pilot.plugins.sources.panda_credentials import PandaCredentials
+from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
 from tests.system.panda_site import PandaSite
 
 STEPS = {
@@ -72,3 +77,19 @@ def test_a_pilot_after_a_dead_one_brings_its_job_to_the_end(panda_site: PandaSit
     assert panda_site.run() == 0, panda_site.log()
     panda_site.conclude()
     assert panda_site.job(number)["jobstatus"] == "finished", panda_site.log()
+
+
+def test_keys_are_given_to_who_may_have_them(panda_site: PandaSite) -> None:
+    settings = PandaSettings(
+        url=panda_site.server["url"],
+        queue=panda_site.server["queue"],
+        dialect=DialectName(panda_site.dialect),
+        ca_file=panda_site.pki["ca"],
+        proxy=str(panda_site.certificate),
+    )
+    credentials = PandaCredentials(settings)
+    assert credentials.key_pair("public", "private") == ("public-half", "private-half")
+    assert credentials.token_key() == "key-of-the-pilot"
+    with pytest.raises(PilotError, match="missing"):
+        credentials.key_pair("public", "none")
+    credentials.close()

@@ -167,7 +167,8 @@ def of_sites() -> list[str]:
               "expiration_date timestamp"),
         table("error_classification", "id", "error_source", "error_code", "error_diag", "description", "error_class",
               "active", "reg_date timestamp"),
-        table("users", "id bigint", "name", "dn", "email", "status", "njobs bigint", "njobsa bigint", "njobs1 bigint",
+        table("users", "id bigint", "name", "dn", "email", "gridpref", "status", "njobs bigint", "njobsa bigint",
+              "njobs1 bigint",
               "njobs7 bigint", "njobs30 bigint", "cpua1 numeric", "cpua7 numeric", "cpua30 numeric", "quotaa1 bigint",
               "quotaa7 bigint", "quotaa30 bigint", "cpup1 numeric",
               "cpup7 numeric", "cpup30 numeric", "lastmod timestamp", "firstjob", "latestjob", "pagecache",
@@ -215,6 +216,10 @@ def rows(queue: str, endpoint: str) -> list[str]:
             for name, *numbers in types
         ),
         "INSERT INTO DOMA_PANDA.global_shares (name, value, queue_id) VALUES ('Test', 100, 9000);",
+        # Who bears the test certificate may have key pairs, proxies and token keys.
+        "INSERT INTO DOMA_PANDAMETA.users (id, name, gridpref) VALUES (0, 'Test User', 'kpt');",
+        "INSERT INTO DOMA_PANDAMETA.proxykey (id, dn, credname, expires)"
+        " VALUES (0, 'pilot_server', 'key-of-the-pilot', now() + interval '2 days');",
     ]
 
 

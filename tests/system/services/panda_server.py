@@ -114,11 +114,15 @@ def _configure(ground: Ground, home: Path, database: Endpoint, venv: str) -> Non
     choices = {
         "backend": "postgres", "dbhost": "127.0.0.1", "dbport": database["port"], "dbuser": database["user"],
         "dbpasswd": "none", "dbname": database["name"], "nDBConnection": 3, "usedbtimeout": False,
-        "logdir": str(home / "log"), "cache_dir": str(home / "cache"), "production_dns": trust["user_dn"],
+        "logdir": str(home / "log"), "keyDir": str(home / "keys"), "cache_dir": str(home / "cache"),
+        "production_dns": trust["user_dn"],
         "token_authType": "oidc", "auth_config": str(auth), "entryVerbose": True,
         "adder_plugins": "any:pandaserver.dataservice.adder_dummy_plugin:AdderDummyPlugin",
         "setupper_plugins": "any:pandaserver.dataservice.setupper_dummy_plugin:SetupperDummyPlugin",
     }  # fmt: skip
-    (home / "cache").mkdir(exist_ok=True)
+    for name in ("cache", "keys"):
+        (home / name).mkdir(exist_ok=True)
+    for name in ("public", "private"):
+        (home / "keys" / name).write_text(f"{name}-half")
     (home / "etc/config_json").mkdir(exist_ok=True)
     (home / "etc/config_json/panda_server_config.json").write_text(json.dumps({"server": choices}))
