@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.system.panda_site import PandaSite
+from tests.system.panda_site import WAITS_S, PandaSite
 
 
 @pytest.mark.parametrize("token", [False, True], ids=["certificate", "token"])
@@ -28,13 +28,13 @@ def test_ten_jobs_run_in_four_slots(panda_site: PandaSite) -> None:
 
 
 def test_a_job_killed_at_the_server_is_stopped_and_cancelled(panda_site: PandaSite) -> None:
-    (number,) = panda_site.submit("sleep 45")
+    (number,) = panda_site.submit("sleep 300")
     pilot = panda_site.start("--heartbeat", "0.5", "--kill-after", "1")
     panda_site.wait(lambda: panda_site.job(number)["jobstatus"] == "running", "running")
     # The older server takes a job that is in one table only for a locked one when it runs on PostgreSQL.
     if panda_site.call("job/kill", {"job_ids": [number]})["data"] != [True]:
         assert panda_site.call("job/set_command", {"job_id": number, "command": "tobekilled"})["success"]
-    assert pilot.wait(60) == 0, panda_site.log()
+    assert pilot.wait(WAITS_S) == 0, panda_site.log()
     panda_site.conclude()
     job = panda_site.job(number)
     assert (job["jobstatus"], job["piloterrorcode"]) == ("cancelled", 1144), job
@@ -50,7 +50,7 @@ def test_a_job_in_debug_mode_shows_what_its_payload_writes(panda_site: PandaSite
         "seen by the server",
     )
     (panda_site.workdir / f"job-{number}.1" / "go").touch()
-    assert pilot.wait(60) == 0, panda_site.log()
+    assert pilot.wait(WAITS_S) == 0, panda_site.log()
     panda_site.conclude()
     assert panda_site.job(number)["jobstatus"] == "finished"
 

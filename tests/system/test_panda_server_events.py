@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from tests.system.panda_site import PandaSite
+from tests.system.panda_site import WAITS_S, PandaSite
 
 WORK = """
 from pilot.events import ranges
@@ -109,7 +109,7 @@ def test_a_pre_empted_event_job_tells_what_it_has_and_takes_no_more(panda_site: 
     pilot = panda_site.start("--input-dir", str(task.inputs), "--heartbeat", "0.2")
     panda_site.wait((panda_site.workdir / "begun").exists, "begun")
     assert panda_site.call("job/set_command", {"job_id": number, "command": "softkill"})["success"]
-    assert pilot.wait(60) == 0, panda_site.log()
+    assert pilot.wait(WAITS_S) == 0, panda_site.log()
     told = Counter(row["status"] for row in task.ranges())
     assert told[FINISHED] >= 1 and told[READY] >= 1, panda_site.log()
     job = panda_site.job(number)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import ssl
 import sys
 import threading
@@ -77,6 +78,8 @@ def main():
     os.environ["PANDA_HOME"] = str(folder)
     os.environ["PANDA_CONFIG_ROOT"] = str(folder / "etc/panda")
     panda = load()
+    # It asks httpd so for another process after a request that was broken off; here is but this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Request(WSGIRequestHandler):
