@@ -1,31 +1,60 @@
-"""The environment that a site's or an experiment's set-up commands make for all payloads of this pilot."""
+"""What configuration files have for payloads: named environments and utilities."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
+import click
 import msgspec
 
-from pilot.core.job import JobDefinition
-from pilot.core.queue import QueueData
+from pilot.cli.settings import documents
+from pilot.engine.environments import Environments, Named
+from pilot.runtime.environment import PASSED_ON, passed_on
+from pilot.runtime.utilities import Utility
 
-Queues = Callable[[JobDefinition], QueueData]
+T = TypeVar("T")
 
 
-def with_setup(queues: Queues, setup: str, environ: Mapping[str, str]) -> Queues:
-    """The queue's data, its `environ` preceded by what the set-up changes; the set-up is evaluated here, once.
+class ForPayloads(NamedTuple):
+    """The sections `[environments.NAME]` and `[utilities.NAME]`."""
+
+    environments: dict[str, Named]
+    utilities: tuple[Utility, ...]
+
+
+def for_payloads(files: Iterable[Path], environ: Mapping[str, str] | None = None) -> ForPayloads:
+    """All sections; one of the same name in a later file takes the place of the earlier.
+
+    Raises `click.UsageError` naming file, section and key.
+    """
+    environments: dict[str, Named] = {}
+    utilities: dict[str, Utility] = {}
+    for path, document in documents(files, environ):
+        for name, section in document.get("environments", {}).items():
+            environments[name] = _read(path, f"environments.{name}", section, Named)
+        for name, section in document.get("utilities", {}).items():
+            words = {**section, "name": name} if isinstance(section, dict) else section
+            utilities[name] = _read(path, f"utilities.{name}", words, Utility)
+    return ForPayloads(environments, tuple(utilities.values()))
+
+
+def make_environments(named: Mapping[str, Named], setup: str, environ: Mapping[str, str]) -> Environments:
+    """The environments; what `setup` makes, which every payload gets, is evaluated here.
 
     Raises `SetupFailure` or `LsetupTimedOut`.
     """
+    base = passed_on(environ, PASSED_ON)
     if not setup.strip():
-        return queues
+        return Environments(named, base)
     from pilot.lib.shellenv import evaluate
-    from pilot.runtime.environment import PASSED_ON, passed_on
 
-    change = evaluate(setup, passed_on(environ, PASSED_ON))
+    return Environments(named, base, evaluate(setup, base))
 
-    def queue_for(job: JobDefinition) -> QueueData:
-        queue = queues(job)
-        return msgspec.structs.replace(queue, environ=change.put | queue.environ)
 
-    return queue_for
+def _read(path: Path, where: str, section: Any, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(section, kind)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise click.UsageError(f"{path}: {where}: {error}") from None

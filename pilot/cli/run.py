@@ -20,7 +20,7 @@ from pilot.cli import settings as settings_of
 from pilot.cli.containers import make_boxes
 from pilot.cli.harvester import as_worker
 from pilot.cli.info import Info, info_of
-from pilot.cli.named_environment import with_setup
+from pilot.cli.named_environment import ForPayloads, for_payloads, make_environments
 from pilot.cli.staging import make_traces, make_transferer, tool_settings
 from pilot.cli.store import db_path
 from pilot.cli.surprise import told_in
@@ -65,7 +65,7 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
     from pilot.lib import log
 
     settings = as_worker(settings_of.load(flags, config), chosen=bool(flags.get("source")))
-    info = info_of(config)
+    info, own = info_of(config), for_payloads(config)
     if files and settings.source != "local":
         raise click.UsageError(f"{files[0]}: files are for --source local, the source is {settings.source!r}")
     if settings.source == "panda" and not settings.url:
@@ -78,11 +78,16 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
         if settings.db:
             db_path(settings, workdir)  # a wrong one is told before anything else is done
         with told_in(workdir / "pilot.log", redactor):
-            return _run(settings, workdir, files, redactor, info)
+            return _run(settings, workdir, files, redactor, info, own)
 
 
 def _run(
-    settings: Settings, workdir: Path, files: tuple[Path, ...], redactor: Redactor, info: Info | None = None
+    settings: Settings,
+    workdir: Path,
+    files: tuple[Path, ...],
+    redactor: Redactor,
+    info: Info | None = None,
+    own: ForPayloads = ForPayloads({}, ()),  # noqa: B008 - nobody changes it
 ) -> int:
     from pilot.cli.credentials import Look, with_credentials
     from pilot.cli.cvmfs import check_cvmfs
@@ -149,7 +154,9 @@ def _run(
         on_attempt=events.attempt if events else None,
         claims=Claims(output_owners(store.path)),
         remote_options=finding_inputs.remote_options(settings.experiment),
-        queue_for=with_setup(queue.queue_for, settings.payload_setup, os.environ),
+        queue_for=queue.queue_for,
+        environments=make_environments(own.environments, settings.payload_setup, os.environ),
+        utilities=own.utilities,
         site_for=learning(ring, harvester.sites(settings, queue.site_for)),
         time_floor_s=queue.time_floor_s,
         own_limits=limits,

@@ -15,7 +15,7 @@ import click
 from pilot.core.settings import Settings
 
 #: The sections of a configuration file.
-_SECTIONS = ("pilot", "info")
+_SECTIONS = ("pilot", "info", "environments", "utilities")
 
 
 def load(flags: Mapping[str, Any], files: Iterable[Path], environ: Mapping[str, str] | None = None) -> Settings:

@@ -14,7 +14,7 @@ from pilot.core.errors import Failure, MakeDirectory, NoLocalSpace
 from pilot.core.job import JobDefinition
 from pilot.engine import concealed
 from pilot.engine.concealed import Concealed
-from pilot.engine.records import RECORDS
+from pilot.engine.records import RECORD_FOLDERS, RECORDS
 from pilot.lib.files import write_atomically
 
 _KEPT_FOR_RERUN = frozenset({"job.json", "pilot.log", "heartbeat.json"})
@@ -48,7 +48,7 @@ def clean_up(directory: Path, keep: str) -> None:
     if keep == "all":
         shutil.rmtree(directory, ignore_errors=True)
     elif keep == "records":
-        _remove_all_but(directory, RECORDS)
+        _remove_all_but(directory, RECORDS, RECORD_FOLDERS)
 
 
 def clear_for_rerun(directory: Path, keep: frozenset[str] = frozenset()) -> None:

@@ -22,6 +22,7 @@ from pilot.core.update import Node
 from pilot.db.store import Store
 from pilot.engine.boxes import Box, Boxes
 from pilot.engine.claims import Claims
+from pilot.engine.environments import Environments
 from pilot.engine.monitor import Monitor
 from pilot.engine.traces import Traces
 from pilot.lib.cancel import Cancel
@@ -36,6 +37,7 @@ from pilot.lib.speeds import Speeds
 from pilot.lib.worker import Worker
 from pilot.plugins.sources.base import Source
 from pilot.runtime.slots import Grant, Slots
+from pilot.runtime.utilities import Utility
 from pilot.staging.catalogue import Catalogue
 from pilot.staging.transfer import Transferer
 
@@ -91,6 +93,8 @@ class Means:
     own_limits: Mapping[str, float]
     boxes: Boxes
     redactor: Redactor
+    environments: Environments = field(default_factory=Environments)
+    utilities: tuple[Utility, ...] = ()
     traces: Traces | None = None
     ground: Ground | None = None
     look_at_credentials: Callable[[], tuple[float, Failure | None]] | None = None

@@ -26,7 +26,7 @@ from pilot.core.limits import Limits, aftermath
 from pilot.core.registrylogins import TOKENS, logins_of
 from pilot.core.series import memory_leak
 from pilot.core.usage import Usage
-from pilot.engine import records
+from pilot.engine import records, utilities
 from pilot.engine.bounds import bounds_of, limits_of
 from pilot.engine.boxes import Box
 from pilot.engine.concealed import PAYLOADS_OWN, hide_in
@@ -84,7 +84,9 @@ def _token(means: Means, run: Run) -> str:
 def start(means: Means, run: Run) -> None:
     """Start the payload in the job's directory, under the monitor. Raises `PilotError` when it cannot be started."""
     command = payload_command(
-        with_turls(run.definition, run.turls, means.remote_options), present=_names(run.directory)
+        with_turls(run.definition, run.turls, means.remote_options),
+        present=_names(run.directory),
+        utilities=utilities.utilities_of(means, run),
     )
     env = payload_environment(means.base_env, run.definition, surroundings(means, run)) | run.variables
     try:
@@ -189,6 +191,7 @@ class Finish:
             self._means.staging.submit(run.box.end, lambda result, error: None)
         exit = self._child.poll() or Exit(code=255)
         notes = steps.read_notes(tail(run.directory / steps.NOTES, 4096))
+        utilities.tell(run)
         usage = self._means.monitor.unwatch(run.key)
         report = records.read_json_object(run.directory / "jobReport.json")
         complaint = records.read_json_object(run.directory / "payload_error_report.json")

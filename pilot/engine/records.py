@@ -35,6 +35,8 @@ RECORDS = frozenset(
         "payload_error_report.json",
     }
 )
+#: A directory that stays whole when only the records are kept.
+RECORD_FOLDERS = frozenset({"utilities"})
 #: What the payload itself may write or be given; the other records are the pilot's own.
 _PAYLOADS_OWN = frozenset({"jobReport.json", "payload_error_report.json"})
 _MAX_REPORT_BYTES = 64 * 1024 * 1024

@@ -228,6 +228,11 @@ class Runner:
         if not self.events.is_prepared(run):
             self.events.prepare(run, lambda failure: self._prepared(run, failure))
             return
+        if (
+            set_up := self.means.environments.missing(run.definition, self.means.queue_for(run.definition))
+        ) is not None:
+            self._work(run, set_up, lambda _, __, error: self._prepared(run, error.failure() if error else None))
+            return
         run.began = time.monotonic()
         before = run.facts
         run.facts = msgspec.structs.replace(before, started=time.time(), runs=before.runs + 1)

@@ -15,6 +15,7 @@ from pilot.engine.means import Means, Run
 from pilot.engine.noting import noted, noting
 from pilot.engine.stagework import disk_errors, worse
 from pilot.engine.unpack import unpack_inputs
+from pilot.engine.utilities import before_stage_in
 from pilot.lib.files import file_url, local_path, safe_join, write_atomically
 from pilot.lib.urls import shown
 from pilot.plugins.copytools.base import Fault, ToolError
@@ -43,6 +44,7 @@ def stage_in(means: Means, run: Run) -> StagedIn:
 
     Sets `run.sources` and `run.turls`. Raises `PilotError` for a plan that fails.
     """
+    before_stage_in(means, run)
     definition = fetched_first(run.definition)
     site = means.site_for(run.definition)
     found = means.catalogue.find(definition, site, run.cancel) if means.catalogue else {}

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pilot.engine.means import Means, Run
+from pilot.lib.shellenv import Change
 from pilot.runtime.environment import Surroundings
 
 
 def surroundings(means: Means, run: Run) -> Surroundings:
-    """What the payload's environment is made of, besides its definition."""
+    """What the payload's environment is made of, besides its definition.
+
+    Before stage-in a named environment may not be known yet, and is left out. Raises `SetupFailure` for one that nobody
+    knows.
+    """
     grant, queue = run.grant, means.queue_for(run.definition)
+    change = means.environments.known(means.environments.name_of(run.definition, queue)) or Change()
     return Surroundings(
         workdir=run.box.request.work_inside if run.box else str(run.directory),
         cores=run.definition.cores,
@@ -16,7 +22,8 @@ def surroundings(means: Means, run: Run) -> Surroundings:
         gpus=_gpus(run) if grant and means.here.facts.gpus else None,
         queue=queue.name,
         site=queue.site,
-        environ=queue.environ,
+        environ=change.put | queue.environ,
+        drop=change.drop,
     )
 
 

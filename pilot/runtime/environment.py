@@ -34,8 +34,8 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     `workdir` is the job's directory as the payload sees it; `home` and `tmp` default to it. `cores`, `memory_mb`
     and `gpus` are what was granted (`gpus` None: nobody accounts for them). `environ` is the queue's, `queue` and
-    `site` its names. `keep` are further names (or `PREFIX*`) let through from the pilot's environment; `add` is
-    put last.
+    `site` its names. `keep` are further names (or `PREFIX*`) let through from the pilot's environment, `drop`
+    names that are not; `add` is put last.
     """
 
     workdir: str
@@ -47,14 +47,16 @@ class Surroundings(msgspec.Struct, frozen=True):
     queue: str = ""
     site: str = ""
     environ: dict[str, str] = {}
+    drop: frozenset[str] = frozenset()
     keep: tuple[str, ...] = ()
     add: dict[str, str] = {}
 
 
 def payload_environment(base: Mapping[str, str], job: JobDefinition, around: Surroundings) -> dict[str, str]:
     """The whole environment of a payload. `base` is the pilot's own, given so that nothing here reads it."""
+    kept = passed_on(base, (*PASSED_ON, *around.keep))
     return {
-        **passed_on(base, (*PASSED_ON, *around.keep)),
+        **{name: value for name, value in kept.items() if name not in around.drop},
         **around.environ,
         **job_variables(job, around),
         **around.add,

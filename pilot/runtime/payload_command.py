@@ -18,6 +18,7 @@ from pilot.core.errors import TransformNotFound
 from pilot.core.job import JobDefinition
 from pilot.runtime.containment import starts_its_own
 from pilot.runtime.steps import has_steps, with_steps
+from pilot.runtime.utilities import Utility, with_utilities
 
 #: Words that the shell itself understands: often there is no program of that name that could replace it.
 _SHELL_WORDS = re.compile(
@@ -41,9 +42,14 @@ class PayloadCommand(msgspec.Struct, frozen=True):
 
 
 def payload_command(
-    job: JobDefinition, present: Collection[str] = (), setup: Sequence[str] = (), shell: str = "/bin/bash"
+    job: JobDefinition,
+    present: Collection[str] = (),
+    setup: Sequence[str] = (),
+    shell: str = "/bin/bash",
+    utilities: Sequence[Utility] = (),
 ) -> PayloadCommand:
-    """Build the command. `present` are the names in the job's directory, `setup` lines go before the payload.
+    """Build the command. `present` are the names in the job's directory, `setup` lines go before the payload,
+    `utilities` around it.
 
     A transformation that is a URL, or one of `present`, is run from the job's directory. Raises `TransformNotFound`
     when the definition names nothing to run.
@@ -51,6 +57,7 @@ def payload_command(
     parameters, files = with_input_lists(job.parameters, job.write_to_file)
     body = whole_line(job, parameters, present)
     body = with_steps(job, body) if has_steps(job) else as_process(body)
+    body = with_utilities(utilities, body)
     line = "".join(f"{step.rstrip('; ')} || exit $?\n" for step in setup) + body
     return PayloadCommand((shell, "-c", line), line, files)
 

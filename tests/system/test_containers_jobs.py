@@ -53,6 +53,23 @@ def test_what_runs_inside_keeps_to_the_processors_and_the_memory_of_its_job(site
     assert (job["outcome"], job["error_code"]) == ("failed", 1212), job["error"]
 
 
+def test_a_sites_utilities_run_inside_with_the_payload(site: Site) -> None:
+    config = site.folder / "pilot.toml"
+    config.write_text(
+        "[environments.e]\nsetup = 'export MADE=outside'\nqueues = ['*']\n"
+        "[utilities.a]\ncommand = 'cat /etc/debian_version; echo $MADE'\nwhen = 'before'\n"
+        "[utilities.b]\ncommand = 'cat /proc/$PILOT_PAYLOAD_PID/comm; exec sleep 600'\n"
+        "[utilities.c]\ncommand = 'echo $PILOT_PAYLOAD_EXIT'\nwhen = 'after'\n"
+    )
+    line = "while [ ! -s utilities/b.stdout ]; do sleep 0.05; done; cp in.txt out.txt; exit 0"
+    assert site.start(site.job(line), "--config", str(config)).wait(120) == 0, site.log()
+    assert site.show()["outcome"] == "finished"
+    said = {name: (site.directory / "utilities" / f"{name}.stdout").read_text().split() for name in "abc"}
+    assert said["a"][0].startswith("12") and said["a"][1] == "outside"
+    assert said["b"] == ["bash"] and said["c"] == ["0"]
+    assert "processes behind" not in (site.directory / "pilot.log").read_text()
+
+
 def test_a_payload_that_fails_inside_keeps_its_exit_code(site: Site) -> None:
     assert site.start(site.job("echo wrong thing >&2; exit 9")).wait(120) == 0
     job = site.show()

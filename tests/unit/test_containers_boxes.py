@@ -13,6 +13,7 @@ from pilot.core.errors import QueueNotSetUpForContainers
 from pilot.core.job import JobDefinition
 from pilot.core.queue import QueueData
 from pilot.engine.boxes import Box, Boxes
+from pilot.engine.environments import Environments
 from pilot.engine.surroundings import surroundings
 from pilot.lib.cgroup import Bounds
 from pilot.plugins.containers.base import Container, Host
@@ -66,7 +67,8 @@ def test_a_runtime_chosen_for_every_job_leaves_out_the_options_of_another() -> N
 
 def test_gpus_are_named_as_the_payload_sees_them() -> None:
     run = SimpleNamespace(grant=Grant("1.1", 1, gpus=("3", "GPU-b")), definition=JobDefinition(1), directory=Path("/w"))
-    means = SimpleNamespace(queue_for=lambda job: QUEUE, here=SimpleNamespace(facts=SimpleNamespace(gpus=("any",))))
+    here = SimpleNamespace(facts=SimpleNamespace(gpus=("any",)))
+    means = SimpleNamespace(queue_for=lambda job: QUEUE, here=here, environments=Environments())
     for runtime, wanted in {
         "docker": ("0", "GPU-b"),
         "podman": ("0", "GPU-b"),
