@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pilot.engine.runner import Runner
 from pilot.plugins.sources.dummy import DummySource
 from tests.bench import Bench, shell_job
 
+MEETS = "while [ ! -s ../pid.2 ]; do sleep 0.05; done"
 LONG = "echo $$ > ../pid.$PandaID; trap 'exit 7' TERM; sleep 100 & wait"
 
 
@@ -24,10 +26,23 @@ def boom() -> None:
     raise ValueError("boom in the loop")
 
 
+def once_started(bench: Bench, call: Callable[[], Any], *numbers: int) -> None:
+    """Have something done in the loop as soon as these payloads run."""
+    pids = [bench.workdir / f"pid.{number}" for number in numbers]
+
+    def look() -> None:
+        if all(pid.exists() and pid.stat().st_size for pid in pids):
+            call()
+        else:
+            bench.means.loop.after(0.05, look)
+
+    bench.at(0.05, look)
+
+
 def test_an_exception_in_the_loop_ends_and_reports_all_jobs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(tmp_path, DummySource([shell_job(1, LONG), shell_job(2, LONG)], endless=True))
-    bench.at(1.0, boom)
-    assert bench.run(slots="2", patience_s=40.0, cleanup="none") == 70
+    once_started(bench, boom, 1, 2)
+    assert bench.run(slots="2", patience_s=90.0, grace=60.0, cleanup="none") == 70
     for number in (1, 2):
         final = bench.final(number)
         assert final.error is not None and final.error.code == 1301 and "ValueError: boom in the loop" in str(final)
@@ -68,8 +83,8 @@ def test_a_job_that_went_wrong_beyond_help_is_reported_too_and_the_others_end_in
         collect(self, run, finish)
 
     monkeypatch.setattr(Runner, "_collect_payload", breaks)
-    bench = Bench(tmp_path, DummySource([shell_job(1, "true"), shell_job(2, LONG)], endless=True))
-    assert bench.run(slots="2", patience_s=60.0, grace=3.0) == 70
+    bench = Bench(tmp_path, DummySource([shell_job(1, MEETS), shell_job(2, LONG)], endless=True))
+    assert bench.run(slots="2", patience_s=90.0, grace=10.0) == 70
     assert [bench.final(number).error.code for number in (1, 2)] == [1301, 1301]  # type: ignore[union-attr]
     assert [file.lfn for file in bench.final(2).report or ()] == ["job.2.log.tgz"]
     assert (bench.finals(1), bench.finals(2)) == (1, 1)
@@ -81,8 +96,8 @@ def test_a_known_error_that_nobody_caught_keeps_its_number(tmp_path: Path, monke
 
     monkeypatch.setattr(payload, "end", breaks)
     bench = Bench(tmp_path, DummySource([shell_job(1, LONG)], endless=True))
-    bench.at(1.0, lambda: bench.agent.runner.stop(bench.agent.runner.active["1.1"], bench.agent._why or failure()))
-    assert bench.run(patience_s=60.0, grace=3.0) == 67
+    once_started(bench, lambda: bench.agent.runner.stop(bench.agent.runner.active["1.1"], failure()), 1)
+    assert bench.run(patience_s=90.0, grace=3.0) == 67
     assert bench.finals(1) == 1
 
 
@@ -96,11 +111,11 @@ def test_a_loop_in_which_every_turn_goes_wrong_still_ends_its_jobs(tmp_path: Pat
     bench = Bench(tmp_path, DummySource([shell_job(1, LONG)], endless=True))
 
     def always() -> None:
-        bench.means.loop.after(0.2, always)
+        bench.means.loop.after(1.0, always)
         raise RuntimeError("again and again")
 
-    bench.at(1.0, always)
-    assert bench.run(patience_s=60.0) == 70
+    once_started(bench, always, 1)
+    assert bench.run(patience_s=90.0) == 70
     assert bench.finals(1) == 1
 
 
@@ -117,8 +132,8 @@ def test_jobs_that_cannot_even_be_noted_are_left_to_the_next_pilot(
         monkeypatch.setattr(bench.store, "save", breaks)
         boom()
 
-    bench.at(1.0, spoil)
-    assert bench.run(patience_s=60.0, grace=2.0) == 70
+    once_started(bench, spoil, 1)
+    assert bench.run(patience_s=90.0, grace=2.0) == 70
     assert bench.finals(1) == 0
     pid = int((bench.workdir / "pid.1").read_text())
     assert not Path(f"/proc/{pid}").exists()

@@ -111,7 +111,7 @@ def test_a_place_that_never_answers_is_given_up_in_time_and_the_next_one_taken(h
     places = [f"http://127.0.0.1:{silent.getsockname()[1]}/", script.url + "/Q.json"]
     config = here.folder / "pilot.toml"
     rows = ", ".join(f'{{ name = "P{n}", where = "{where}" }}' for n, where in enumerate(places))
-    config.write_text(f'[pilot]\nqueue = "Q"\n[info]\nfetch_s = 0.3\nmain = [{rows}]\n')
+    config.write_text(f'[pilot]\nqueue = "Q"\n[info]\nfetch_s = 3.0\nmain = [{rows}]\n')
     assert run(here, config, who(1)) == 0, here.log()
     assert "main data not taken from P0" in here.log()
     silent.close()

@@ -110,7 +110,7 @@ def test_an_address_that_never_answers_is_not_asked_again(monkeypatch: pytest.Mo
     port = int(alive.url.rpartition(":")[2])
     silent = socket.create_server(("127.0.0.1", 0))
     named(monkeypatch, silent.getsockname(), ("127.0.0.1", port))
-    connection = Connection(HttpSettings(silence_s=0.3))
+    connection = Connection(HttpSettings(silence_s=3.0))
     with pytest.raises(CommunicationFailure):
         connection.exchange("GET", "http://many.example/")
     for _ in range(2):
@@ -164,7 +164,7 @@ def test_all_orders_of_one_answer_are_carried_out(tmp_path: Path) -> None:
 
 def checked(tmp_path: Path, how: str, **queue: Any) -> None:
     chosen = Settings(experiment="atlas", cvmfs_check=how)
-    cvmfs.check_cvmfs(chosen, QueueData("Q", **queue), {"ATLAS_SW_BASE": str(tmp_path)}, limit_s=0.2)
+    cvmfs.check_cvmfs(chosen, QueueData("Q", **queue), {"ATLAS_SW_BASE": str(tmp_path)}, limit_s=30.0)
 
 
 def test_a_repository_that_is_not_there_ends_the_pilot_if_that_is_wanted(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_repository_that_is_not_there_ends_the_pilot_if_that_is_wanted(tmp_pat
 
 def test_one_that_is_empty_or_hangs_is_as_good_as_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
-    assert cvmfs.look(tmp_path / "empty", 5.0) == f"{tmp_path}/empty is empty"
+    assert cvmfs.look(tmp_path / "empty", 30.0) == f"{tmp_path}/empty is empty"
     stuck = threading.Event()
     monkeypatch.setattr(os, "listdir", lambda place: stuck.wait(30))
     assert "did not answer in 0.05 s" in cvmfs.look(tmp_path, 0.05)
