@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,10 +92,17 @@ def make_source(settings: Settings, node: Node, teller: Callable[[], Source]) ->
         jobs=settings.jobs or (1 if settings.harvester_map in ("OneToOne", "OneToMany") else 0),
         direct=direct,
         jumbo=settings.harvester_map == "OneToMany",
-        worker=settings.worker_id or access_point(settings).name,
+        worker=_name(settings, os.environ),
     )
     found: Source = kind(_box(settings), own, teller() if tells_server(settings) else None)
     return found
+
+
+def _name(settings: Settings, environ: Mapping[str, str]) -> str:
+    """What tells this worker from others of the same job; where a worker has a pilot on each node, the pilots too."""
+    name = settings.worker_id or access_point(settings).name
+    many = environ.get("SLURM_STEP_NUM_NODES", "1") != "1"
+    return f"{name}.{environ.get('SLURM_NODEID', '')}" if many else name
 
 
 def _box(settings: Settings) -> Any:

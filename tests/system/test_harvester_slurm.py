@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ import pytest
 
 from pilot.plugins.sources.harvester_names import MapType
 from tests.bench import patience, shell_job
+from tests.harvester_jumbo import jumbo_job
 from tests.harvester_real import KINDS, harvester, usual
 from tests.system.pyz import ROOT
 from tests.system.services.process import PATH
 
-ONE_JOB, MANY_JOBS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "harvester.md").read_text(), re.DOTALL)
+ONE_JOB, MANY_JOBS, JUMBO_JOB = re.findall(
+    r"```bash\n(.*?)```", (ROOT / "docs" / "harvester.md").read_text(), re.DOTALL
+)
 WAIT_S = 150.0
 #: A payload does not see the batch system's variables, but its pilot does.
 OF_PILOT = "tr '\\0' '\\n' < /proc/$PPID/environ | sed -n s/^{}=//p"
@@ -97,6 +101,25 @@ def test_a_worker_runs_many_jobs_on_several_nodes(ap: Path, kind: str, slurm_env
     places = [(ap / str(n) / f"out.{n}.txt").read_text() for n in numbers]
     assert len(set(places)) == 2, places
     assert (ap / "worker_heartbeat.json").exists()
+
+
+def test_a_worker_of_a_jumbo_job_has_a_pilot_on_each_of_its_nodes(
+    ap: Path, kind: str, slurm_env: dict[str, str]
+) -> None:
+    job, ranges = jumbo_job(ap.parent, 2)
+    wanted = Counter(item["eventRangeID"] for item in ranges)
+    for lfn in ("a.txt", "b.txt", "c.txt"):
+        (ap / lfn).write_text(lfn)
+    with harvester(kind, ap, MapType.JUMBO, slow_s=0.2) as fed:
+        fed.ranges, fed.most = ranges, 3
+        fed.feed([job])
+        assert submitted(JUMBO_JOB, ap, 2, slurm_env) == 0, said(ap)
+    assert not fed.faults, fed.faults
+    assert Counter(entry["eventRangeID"] for entry in fed.updates) == wanted, said(ap)
+    entries = fed.entries()
+    logs = {Path(entry["path"]).name for entry in entries if entry["type"] == "log"}
+    assert logs == {"job.9.log.tgz._4.0", "job.9.log.tgz._4.1"}
+    assert Counter(entry["eventRangeID"] for entry in entries if entry["type"] == "zip_output") == wanted
 
 
 def test_a_batch_job_without_a_job_fails(ap: Path, slurm_env: dict[str, str]) -> None:

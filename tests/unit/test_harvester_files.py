@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pilot.core.definition import parse
 from pilot.core.errors import JsonRetrievalTimeout, NoJobsInPanda, PayloadExecutionFailure
-from pilot.core.ranges import Chunk, Consumer, RangeStatus, RangeUpdate
+from pilot.core.ranges import Chunk, Consumer, Granted, RangeStatus, RangeUpdate
 from pilot.core.update import JobUpdate, Node, State, StoredFile
 from pilot.core.usage import Usage
 from pilot.lib.filesystem import is_shared, kind_of
@@ -24,6 +24,7 @@ from pilot.plugins.sources.harvester_jumbo import part_of
 from pilot.plugins.sources.harvester_names import MapType, Names, parse_names
 from pilot.plugins.sources.harvester_reports import attributes, dump_entries
 from pilot.plugins.sources.harvester_settings import HarvesterSettings
+from tests.bench import patience
 from tests.harvester_standin import INTEGERS, NUMBERS, TEXTS
 
 JOBS = {"7": {"PandaID": 7, "jobPars": "a b"}, "8": {"PandaID": 8, "jobPars": "{}"}}
@@ -88,7 +89,7 @@ def test_a_list_that_harvester_has_not_fetched_gets_longer(tmp_path, role):
     box = FileBox(tmp_path, Names(), MapType.ONE)
     assert box.write(role, {"7": ranges("a")}) and box.write(role, {"7": ranges("b", "a"), "8": ranges("c")})
     assert json.loads(box.place(role).read_text()) == {"7": ranges("a", "b"), "8": ranges("c")}
-    assert [path.name for path in tmp_path.iterdir()] == [box.place(role).name]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == [box.place(role).name]
     assert box.busy(role) and box.busy(role, 7) and not FileBox(tmp_path / "none", Names(), MapType.ONE).busy(role, 7)
     box.close()
 
@@ -148,23 +149,44 @@ def test_event_updates_never_lie_where_harvester_would_write_over_them(tmp_path)
 
 
 def test_a_list_is_fetched_whole_and_once_however_often_it_is_lengthened(tmp_path):
-    """Harvester comes by at any moment while the worker writes."""
-    box = FileBox(tmp_path, Names(), MapType.ONE)
-    path, count, fetched = box.place(Role.DUMP), 300, []
+    """Harvester comes by at any moment while two pilots of a worker write."""
+    boxes = [FileBox(tmp_path, Names(), MapType.JUMBO) for _ in range(2)]
+    path, count, fetched = boxes[0].place(Role.DUMP), 150, []
 
-    def write() -> None:
+    def write(which: int) -> None:
         for n in range(count):
-            box.write(Role.DUMP, {"7": ranges(f"r{n}", path="/ap/zip")})
+            boxes[which].write(Role.DUMP, {"7": ranges(f"r{which}.{n}", path="/ap/zip")})
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    while writer.is_alive() or path.exists():
+    writers = [threading.Thread(target=write, args=(which,)) for which in range(2)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers) or path.exists():
         try:
             path.rename(tmp_path / "fetched")
         except FileNotFoundError:
             continue
         fetched += [entry["eventRangeID"] for entry in json.loads((tmp_path / "fetched").read_text())["7"]]
-    assert fetched == [f"r{n}" for n in range(count)]
+    for which, box in enumerate(boxes):
+        mine = [name for name in fetched if name.startswith(f"r{which}.")]
+        assert mine == [f"r{which}.{n}" for n in range(count)]
+        box.close()
+
+
+def test_ranges_are_asked_for_again_when_the_request_has_gone_without_an_answer(tmp_path):
+    box = FileBox(tmp_path, Names(), MapType.ONE, look_s=0.05)
+    box.late_s = 0.1
+    request, events = box.place(Role.EVENT_REQUEST), HarvesterEvents(box, 60.0)
+    granted: list[Granted] = []
+    asking = threading.Thread(target=lambda: granted.append(events.acquire(Consumer(7), 2)))
+    asking.start()
+    for _ in range(2):
+        assert patience(request.exists, 30)
+        request.unlink()
+    assert patience(request.exists, 30)
+    (tmp_path / "JobsEventRanges.json").write_text(json.dumps({"7": ranges("a")}))
+    request.unlink()
+    asking.join(30)
+    assert [item.id for item in granted[0].ranges] == ["a"]
     box.close()
 
 

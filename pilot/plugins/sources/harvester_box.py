@@ -57,10 +57,12 @@ class Box(Protocol):
     """The way to Harvester. Used by several threads at once; `close` wakes those that wait.
 
     `renews`: attributes and job reports that lie there are replaced by newer ones; where not, the first one stays.
+    `late_s`: how long after a request has gone its answer may come to be seen.
     Errors: `NoLocalSpace`, `FileHandlingFailure`, `CommunicationFailure`.
     """
 
     renews: bool
+    late_s: float
 
     def write(self, role: Role, content: Any, job_id: int = 0) -> bool:
         """Put something there. False if Harvester has not taken the one before, or a list that is long by now: nothing
@@ -104,6 +106,7 @@ class FileBox:
         self._look_s = look_s
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._quick = not is_shared(access_point)
+        self.late_s = 1.0 if self._quick else 30.0
         self._writing = threading.Lock()
         # Batch scripts that start a pilot for each job of a worker give it the job's sub-directory for an access point.
         self._is_part = access_point.name.isdigit() and (access_point.parent / names.panda_ids).exists()
@@ -177,11 +180,14 @@ class FileBox:
     def event_ranges(self) -> dict[str, list[dict[str, Any]]] | None:
         """Take the feed file away once it is whole, so that the next one is not mistaken for it."""
         path = self.access_point / self.names.event_ranges
-        fed = _json(path)
-        if not isinstance(fed, dict):
+        if not path.exists():
             return None
-        with contextlib.suppress(OSError):
-            os.replace(path, path.with_name(f"{path.name}.taken"))
+        with lists.alone(self.access_point):
+            fed = _json(path)
+            if not isinstance(fed, dict):
+                return None
+            with contextlib.suppress(OSError):
+                os.replace(path, path.with_name(f"{path.name}.taken"))
         return {str(key): value for key, value in fed.items() if isinstance(value, list)}
 
     def told(self, job_id: int) -> set[str]:

@@ -14,6 +14,7 @@ from pilot.plugins.sources.harvester_box import Box, Role
 
 #: The keys of a range that have fields of their own.
 _KNOWN = frozenset({"eventRangeID", "startEvent", "lastEvent", "LFN", "GUID", "scope", "PFN"})
+_LOOK_S = 0.5
 
 
 class HarvesterEvents:
@@ -28,6 +29,7 @@ class HarvesterEvents:
         self._guard = threading.Lock()
         self._fed: dict[str, list[EventRange]] = {}
         self._asked: set[str] = set()
+        self._gone: dict[str, float] = {}
         self._empty: set[str] = set()
         self._written: set[str] = set()
         self._told_before: dict[int, set[str]] = {}
@@ -46,7 +48,7 @@ class HarvesterEvents:
                 if granted is not None:
                     return granted
                 left = end - time.monotonic()
-                if left <= 0 or not watch.wait(left):
+                if left <= 0 or not watch.wait(min(left, _LOOK_S) if key in self._gone else left):
                     raise CommunicationFailure("Harvester has not fed event ranges yet")
         finally:
             watch.close()
@@ -59,6 +61,7 @@ class HarvesterEvents:
         fed_now = None if self._box.busy(Role.EVENT_REQUEST) else self._box.event_ranges()
         for job, ranges in (fed_now or {}).items():
             self._asked.discard(job)
+            self._gone.pop(job, None)
             if ranges:
                 self._fed.setdefault(job, []).extend(_range(item) for item in ranges if "eventRangeID" in item)
             else:
@@ -69,11 +72,16 @@ class HarvesterEvents:
         return Granted(exhausted=True) if key in self._empty else None
 
     def _ask(self, consumer: Consumer, key: str, count: int) -> None:
-        if key in self._asked:
-            return
         if self._box.busy(Role.EVENT_REQUEST):
-            self._asked.add(key)  # an earlier pilot's request: its answer is as good
+            self._asked.add(key)  # the request may be another pilot's: its answer is as good
+            self._gone.pop(key, None)
             return
+        if key in self._asked:
+            # Harvester has taken the request away: either it failed, or a pilot beside this one was faster.
+            now = time.monotonic()
+            if now - self._gone.setdefault(key, now) < self._box.late_s:
+                return
+            self._gone.pop(key)
         wish: dict[str, Any] = {
             "pandaID": consumer.job_id,
             "taskID": consumer.task_id,

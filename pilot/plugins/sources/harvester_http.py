@@ -47,6 +47,7 @@ class HttpBox:
     """
 
     renews = False
+    late_s = 30.0
 
     def __init__(self, settings: HttpBoxSettings) -> None:
         self.settings = settings

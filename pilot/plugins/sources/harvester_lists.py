@@ -6,10 +6,12 @@ A list is taken back under another name first. Harvester fetches by renaming, to
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import glob
 import json
 import os
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,23 @@ def put(path: Path, new: Entries, *others: Path) -> None:
 
     Whenever it is interrupted, the next call finds what was taken back.
     """
+    with alone(path.parent):
+        _put(path, new, others)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other pilot at this access point is here meanwhile, as far as its file system knows of locks."""
+    fd = os.open(folder / ".pilots.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _put(path: Path, new: Entries, others: Sequence[Path]) -> None:
     taken: list[Path] = []
     for place in (*others, path):
         with contextlib.suppress(FileNotFoundError):
