@@ -1,4 +1,4 @@
-"""The container runtimes of a pilot: what experiments say of them, as far as it holds on this node, and logins."""
+"""What payloads run in: what experiments say of containers and variables, as far as it holds on this node; logins."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 
 from pilot.core.registrylogins import TOKENS, logins_of
 from pilot.runtime.containment import Rules, rules_of
+from pilot.runtime.experiment import Variables
 
 if TYPE_CHECKING:
     from pilot.core.settings import Settings
@@ -48,3 +49,16 @@ def container_rules(experiment: str) -> Rules:
         return Rules()
     rules = rules_of(tomllib.loads(datafiles.text(f"experiments/{experiment}.toml")).get("container", {}))
     return msgspec.structs.replace(rules, binds=tuple(path for path in rules.binds if os.path.exists(path)))
+
+
+def payload_variables(experiment: str) -> Variables:
+    """What the experiment's payloads find in their environment; nothing for an unknown experiment."""
+    import tomllib
+
+    from pilot.lib import datafiles
+
+    if experiment not in datafiles.names("experiments", ".toml"):
+        return Variables()
+    return msgspec.convert(
+        tomllib.loads(datafiles.text(f"experiments/{experiment}.toml")).get("payload", {}), Variables
+    )

@@ -17,7 +17,7 @@ import click
 from pilot import __version__
 from pilot.cli import finding_inputs, harvester
 from pilot.cli import settings as settings_of
-from pilot.cli.containers import make_boxes
+from pilot.cli.containers import make_boxes, payload_variables
 from pilot.cli.harvester import as_worker
 from pilot.cli.info import Info, info_of
 from pilot.cli.named_environment import ForPayloads, for_payloads, make_environments
@@ -157,6 +157,7 @@ def _run(
         queue_for=queue.queue_for,
         environments=make_environments(own.environments, settings.payload_setup, os.environ),
         utilities=own.utilities,
+        variables=payload_variables(settings.experiment),
         site_for=learning(ring, harvester.sites(settings, queue.site_for)),
         time_floor_s=queue.time_floor_s,
         own_limits=limits,

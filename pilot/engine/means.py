@@ -36,6 +36,7 @@ from pilot.lib.redact import Redactor
 from pilot.lib.speeds import Speeds
 from pilot.lib.worker import Worker
 from pilot.plugins.sources.base import Source
+from pilot.runtime.experiment import Variables
 from pilot.runtime.slots import Grant, Slots
 from pilot.runtime.utilities import Utility
 from pilot.staging.catalogue import Catalogue
@@ -95,6 +96,7 @@ class Means:
     redactor: Redactor
     environments: Environments = field(default_factory=Environments)
     utilities: tuple[Utility, ...] = ()
+    variables: Variables = field(default_factory=Variables)
     traces: Traces | None = None
     ground: Ground | None = None
     look_at_credentials: Callable[[], tuple[float, Failure | None]] | None = None

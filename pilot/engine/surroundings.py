@@ -24,6 +24,7 @@ def surroundings(means: Means, run: Run) -> Surroundings:
         site=queue.site,
         environ=change.put | queue.environ,
         drop=change.drop,
+        add=means.variables.of(run.definition),
     )
 
 

@@ -19,6 +19,8 @@ NOTES = ".pilot-steps"
 NO_POINTS, ALL_DONE, LOOP_LIMIT = 160, 161, 162
 _LONGEST_LOOP = 1000
 
+#: Told to end, the script waits for what runs, which is told as well, and starts nothing more.
+_TRAP = "trap 'exit ${pilot_payload:-$?}' TERM INT HUP\n"
 _NOTED = """\
 pilot_noted() { # NAME LINE: runs the line, its output in files of that name, and notes its exit code
   ( eval "$2" ) >>"$1.stdout" 2>>"$1.stderr"; pilot_code=$?
@@ -52,7 +54,7 @@ def with_steps(job: JobDefinition, payload_line: str) -> str:
         "kill $pilot_beside 2>/dev/null; wait $pilot_beside 2>/dev/null\n" if beside else ""
     )
     turn = f"{before}{beside}{run}{after}"
-    head = f"rm -f {NOTES}\n" + _NOTED.replace("{notes}", NOTES)
+    head = f"{_TRAP}rm -f {NOTES}\n" + _NOTED.replace("{notes}", NOTES)
     if not job.hpo:
         return f"{head}{turn}exit $pilot_payload\n"
     return (

@@ -19,6 +19,7 @@ from pilot.lib.cgroup import Bounds
 from pilot.plugins.containers.base import Container, Host
 from pilot.plugins.containers.registry import CONTAINERS
 from pilot.runtime.containment import ANY_RUNTIME, Rules
+from pilot.runtime.experiment import Variables
 from pilot.runtime.slots import Grant
 
 QUEUE = QueueData("Q", containers={"pilot": "apptainer"}, container_options="-B /data:/input:ro --contain")
@@ -68,7 +69,7 @@ def test_a_runtime_chosen_for_every_job_leaves_out_the_options_of_another() -> N
 def test_gpus_are_named_as_the_payload_sees_them() -> None:
     run = SimpleNamespace(grant=Grant("1.1", 1, gpus=("3", "GPU-b")), definition=JobDefinition(1), directory=Path("/w"))
     here = SimpleNamespace(facts=SimpleNamespace(gpus=("any",)))
-    means = SimpleNamespace(queue_for=lambda job: QUEUE, here=here, environments=Environments())
+    means = SimpleNamespace(queue_for=lambda job: QUEUE, here=here, environments=Environments(), variables=Variables())
     for runtime, wanted in {
         "docker": ("0", "GPU-b"),
         "podman": ("0", "GPU-b"),

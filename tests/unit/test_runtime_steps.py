@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -84,3 +87,18 @@ def test_a_loop_without_any_point_fails(tmp_path: Path) -> None:
     _run(job, tmp_path)
     failure = verdict(job, read_notes((tmp_path / NOTES).read_text()))
     assert failure is not None and failure.code == 1356
+
+
+def test_a_payload_with_steps_that_is_told_to_end_has_its_time(tmp_path: Path) -> None:
+    line = 'trap "sleep 0.2; touch tidied; exit 7" TERM; touch ready; while :; do sleep 0.02; done'
+    job = JobDefinition(
+        1, transformation="/bin/sh", parameters=f"-c '{line}'", postprocess=Step("touch", "followed"), hpo=True
+    )
+    with subprocess.Popen(payload_command(job).argv, cwd=tmp_path, start_new_session=True) as process:
+        end = time.monotonic() + 30
+        while not (tmp_path / "ready").exists():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(30) == 7
+    assert (tmp_path / "tidied").exists() and not (tmp_path / "followed").exists()
