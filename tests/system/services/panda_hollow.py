@@ -38,6 +38,7 @@ class Stubs:
             frame = frame.f_back
         asked_by = frame.f_globals.get("__name__", "").partition(".")[0]
         ours = ("pandaserver", "pandacommon")
+        # `Queue` is asked for in vain on purpose: it is the old name of a standard module.
         if asked_by not in ours or name.partition(".")[0] in (*ours, *sys.stdlib_module_names, "Queue"):
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
