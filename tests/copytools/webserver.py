@@ -234,7 +234,7 @@ def serving(root: Path) -> Iterator[WebServer]:
         thread.join()
 
 
-def until(condition: object, seconds: float = 5.0) -> None:
+def until(condition: object, seconds: float = 30.0) -> None:
     """Wait for what a test needs to have happened."""
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
