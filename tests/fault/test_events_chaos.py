@@ -163,7 +163,15 @@ def _check(site: Site, url: str, number: int) -> None:
     ranges = requests.get(f"{url}/jobs/{number}/ranges", timeout=5).json()
     assert job["state"] == "finished", (job, ranges, said)
     pieces = hzz.pieces(sorted(site.outputs.glob("EventService_premerge_*.tar")))
-    assert {word: count for word, count in ranges["states"].items() if count} == {"finished": 49}, (ranges, said)
-    assert hzz.merged(pieces.values()) == (hzz.EVENTS, hzz.reference())
+    with contextlib.closing(sqlite3.connect(f"file:{site.folder / 'w' / 'pilot.db'}?mode=ro", uri=True)) as db:
+        heard, events = db.execute("SELECT count(*), sum(last_event - start_event + 1) FROM event_ranges").fetchone()
+    # A pilot killed between the server's answer and its own note of it has not heard of the ranges in that answer: they
+    # are ready for others when the job ends.
+    expected = {"finished": heard, "ready": 49 - heard} if heard < 49 else {"finished": 49}
+    assert {word: count for word, count in ranges["states"].items() if count} == expected, (ranges, said)
+    assert heard == 49 or site.pilots > 1
+    done, counts = hzz.merged(pieces.values())
+    assert done == events
+    assert heard < 49 or counts == hzz.reference()
     assert job["final_reports"] == 1
     assert json.loads((site.folder / "w" / f"job-{number}.1" / "heartbeat.json").read_text())["state"] == "finished"
