@@ -18,6 +18,7 @@ from pilot.core.registrylogins import login_for
 from pilot.lib.cgroup import Bounds
 from pilot.plugins.containers.base import Container
 from pilot.runtime.containment import ANY_RUNTIME, Rules, Wanted, starts_its_own, wanted
+from pilot.runtime.environment import DEFAULT_PATH
 from pilot.runtime.slots import Grant
 
 #: Which runtime is taken for an image when neither the queue nor the settings name one; the first that is here.
@@ -38,7 +39,12 @@ class Box:
         return f"{self.runtime}:{self.request.name}"
 
     def wrap(self, command: Command) -> Command:
-        """The command that runs `command` inside. Raises `QueueNotSetUpForContainers`."""
+        """The command that runs `command` inside. Raises `QueueNotSetUpForContainers`.
+
+        Where an image brings a search path of its own, the machine's is not put in its place.
+        """
+        if self.container.traits.own_path and command.env.get("PATH") == DEFAULT_PATH:
+            command = msgspec.structs.replace(command, env={k: v for k, v in command.env.items() if k != "PATH"})
         binds = (*self.request.binds, *_targets_of_links(Path(self.request.workdir)))
         return self.container.wrap(command, msgspec.structs.replace(self.request, binds=binds))
 

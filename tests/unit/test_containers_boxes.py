@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from pilot.core.command import Bind, Command, Launcher, RegistryLogin
+from pilot.core.command import Bind, Command, ContainerRequest, Launcher, RegistryLogin
 from pilot.core.definition import parse
 from pilot.core.errors import QueueNotSetUpForContainers
 from pilot.core.job import JobDefinition
@@ -19,6 +20,7 @@ from pilot.lib.cgroup import Bounds
 from pilot.plugins.containers.base import Container, Host
 from pilot.plugins.containers.registry import CONTAINERS
 from pilot.runtime.containment import ANY_RUNTIME, Rules
+from pilot.runtime.environment import DEFAULT_PATH
 from pilot.runtime.experiment import Variables
 from pilot.runtime.slots import Grant
 
@@ -139,3 +141,25 @@ def test_a_jobs_own_login_goes_before_the_sites() -> None:
     assert wrapped is not None
     command = wrapped.wrap(Command(("true",), "/w", {}))
     assert "site-token" in command.env.values() and "site-token" not in " ".join(command.argv)
+
+
+@pytest.mark.parametrize("runtime", sorted(CONTAINERS.names()))
+def test_the_search_path_of_an_image_is_its_own_unless_somebody_set_another(runtime: str) -> None:
+    def path(told: str) -> str | None:
+        seen: list[dict[str, str]] = []
+
+        class Spy:
+            traits = load(runtime).traits
+
+            def wrap(self, command: Command, request: ContainerRequest) -> Command:
+                seen.append(dict(command.env))
+                return command
+
+        request = ContainerRequest(name="n", workdir="/w", token="t", image="i")
+        Box(runtime, cast(Container, Spy()), request).wrap(Command(("true",), "/w", {"PATH": told, "A": "1"}))
+        assert seen[0]["A"] == "1"
+        return seen[0].get("PATH")
+
+    brings_its_own = runtime in ("apptainer", "singularity", "docker", "podman")
+    assert path(DEFAULT_PATH) == (None if brings_its_own else DEFAULT_PATH)
+    assert path("/opt/tool/bin:" + DEFAULT_PATH) == "/opt/tool/bin:" + DEFAULT_PATH

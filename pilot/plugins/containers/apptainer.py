@@ -25,7 +25,7 @@ class Apptainer:
     is cut off or shown is said by the queue's options.
     """
 
-    traits: ClassVar[Traits] = Traits(image=True, isolates=True)
+    traits: ClassVar[Traits] = Traits(image=True, isolates=True, own_path=True)
     program: ClassVar[str] = "apptainer"
     words: ClassVar[Family] = APPTAINER
 

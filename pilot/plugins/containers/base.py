@@ -21,7 +21,7 @@ class Traits(msgspec.Struct, frozen=True):
     `image`: it needs one. `isolates`: the payload sees files of its own and only what is bound. `memory`: it
     enforces `memory_mb`; `cpus`: it enforces the CPU set; `daemon`: the payload's processes are not descendants
     of the wrapped command, so that only `end` reaches them; `own_gpus`: the payload sees the GPUs of the request alone,
-    numbered from 0.
+    numbered from 0; `own_path`: it gives the payload the search path that is written in the image.
     """
 
     image: bool = False
@@ -30,6 +30,7 @@ class Traits(msgspec.Struct, frozen=True):
     cpus: bool = False
     daemon: bool = False
     own_gpus: bool = False
+    own_path: bool = False
 
 
 class Host(msgspec.Struct, frozen=True):

@@ -37,7 +37,9 @@ _ANSWER_LIMIT_S = 30.0
 class Docker:
     """Containers of a docker daemon (or of podman's socket, which speaks the same)."""
 
-    traits: ClassVar[Traits] = Traits(image=True, isolates=True, memory=True, cpus=True, daemon=True, own_gpus=True)
+    traits: ClassVar[Traits] = Traits(
+        image=True, isolates=True, memory=True, cpus=True, daemon=True, own_gpus=True, own_path=True
+    )
 
     def __init__(self, host: Host) -> None:
         self._host = host

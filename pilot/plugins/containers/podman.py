@@ -33,7 +33,9 @@ _OBEYED = ("PATH", "HOME", "LD_", "XDG_", "CONTAINER", "PODMAN_", "STORAGE_", "R
 class Podman:
     """Containers of podman. An image that is a directory is taken as the root file system, with an overlay on it."""
 
-    traits: ClassVar[Traits] = Traits(image=True, isolates=True, memory=True, cpus=True, daemon=True, own_gpus=True)
+    traits: ClassVar[Traits] = Traits(
+        image=True, isolates=True, memory=True, cpus=True, daemon=True, own_gpus=True, own_path=True
+    )
 
     def __init__(self, host: Host) -> None:
         self._host = host
