@@ -10,18 +10,17 @@ from typing import Any
 from tests.bench import shell_job
 from tests.harvester_real import usual
 
-#: Waits until as many workers as said have begun, copies what it is given and ends when nothing is left. It writes a
+#: Holds its first range until as many workers as said have one, copies what it is given and ends when nothing is left. It writes a
 #: job-level file as well.
 PAYLOAD = """
 import os, pathlib, sys, time
 from pilot.events import ranges
 open("merged.txt", "w").write("of this worker alone")
 place = pathlib.Path(sys.argv[1])
-(place / f"began-{os.getpid()}").touch()
-while len(list(place.glob("began-*"))) < int(sys.argv[2]):
-    time.sleep(0.02)
 for r in ranges():
-    time.sleep(0.15)
+    (place / f"first-{os.getpid()}").touch()
+    while len(list(place.glob("first-*"))) < int(sys.argv[2]):
+        time.sleep(0.02)
     with open(f"{r.id}.txt", "w") as out:
         out.write(open(r.path).read() + f" {r.start_event}")
     r.done(f"{r.id}.txt")
