@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable
 from functools import partial
 
-from pilot.core.lifecycle import Phase
 from pilot.engine.means import Run
 from pilot.lib import kin
 from pilot.lib.cgroup_ground import Ground
@@ -27,7 +26,7 @@ def leave_nothing(runs: Iterable[Run], ground: Ground | None) -> None:
     for run in left:
         if run.child is not None:
             run.child.kill()
-    boxes = [run.box for run in left if run.box and run.box.container.traits.daemon and run.job.phase is Phase.RUNNING]
+    boxes = [run.box for run in left if run.box and run.box.container.traits.daemon and not run.box_ended]
     works = [partial(box.container.end, box.request.name) for box in boxes]
     wrong = all_at_once("leaving", works, _AT_ONCE, _CONTAINERS_S)
     for box, error in zip(boxes, wrong, strict=True):

@@ -129,6 +129,7 @@ class Run:
     grant: Grant | None = None
     child: Child | None = None
     box: Box | None = None
+    box_ended: bool = False
     group: Group | None = None
     cancel: Cancel = field(default_factory=Cancel)
     began: float = 0.0

@@ -63,6 +63,7 @@ def announce(means: Means, run: Run) -> None:
     bounds = bounds_of(limits, run.grant)
     folder = str(run.directory)
     logins = logins_of(run.secrets.get(TOKENS))
+    run.box_ended = False
     run.box = means.boxes.box_of(run.definition, queue, name, folder, token, run.grant, bounds, logins)
     run.group = means.ground.make(name, bounds) if means.ground else None
     intent = Identity(0, f"{Proc().boot_id()}:0", 0, token, run.group.identity if run.group else "")
@@ -187,8 +188,7 @@ class Finish:
         self._child.kill()
         (run.directory / PAYLOADS_OWN).unlink(missing_ok=True)
         hide_in(run.directory, run.written, self._means.redactor)
-        if run.box is not None and run.box.container.traits.daemon:
-            self._means.staging.submit(run.box.end, lambda result, error: None)
+        end_box(self._means, run)
         exit = self._child.poll() or Exit(code=255)
         notes = steps.read_notes(tail(run.directory / steps.NOTES, 4096))
         utilities.tell(run)
@@ -280,5 +280,15 @@ def _words(exit: Exit) -> str:
 
 def _kill(means: Means, run: Run, child: Child) -> None:
     child.kill()
-    if run.box is not None:
-        means.staging.submit(run.box.end, lambda result, error: None)
+    end_box(means, run)
+
+
+def end_box(means: Means, run: Run) -> None:
+    """Have the container of a daemon ended; `run.box_ended` tells when it is."""
+    box = run.box
+    if box is not None and box.container.traits.daemon:
+
+        def ended(_: None, error: PilotError | None) -> None:
+            run.box_ended = run.box is box and error is None
+
+        means.staging.submit(lambda: box.container.end(box.request.name), ended)

@@ -370,6 +370,8 @@ class Runner:
         keep = "none" if run.facts.no_cleanup else self.means.settings.cleanup
 
         def clean_up() -> None:
+            if run.box is not None and run.box.container.traits.daemon and not run.box_ended:
+                run.box.end()  # the job is over, and the pilot may be next: nobody else would wait for it
             concealed.forget(run.directory, run.key)
             jobdir.clean_up(run.directory, keep)
             self.reserve.keep()

@@ -67,7 +67,8 @@ class Traces:
         }
         mine = (str(self._site.folder), *(f"/var/tmp/{name}/" for name in folders))
         mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-        return {mount for mount in mounts if mount.startswith(mine)}
+        own = ("/netns/default", "/graph/overlay")  # the runtimes make these for themselves, with their first container
+        return {mount for mount in mounts if mount.startswith(mine) and not mount.endswith(own)}
 
     def left(self) -> dict[str, list[str]]:
         """By kind; empty when all is as before."""
