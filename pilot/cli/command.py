@@ -32,10 +32,11 @@ def command(job: int, words: tuple[str, ...], url: str, as_json: bool, **credent
     \b
     kill       end it (at once if no pilot has it yet)
     softkill   take no more events, finish with what is there
-    debug      send the end of the active log with each heartbeat, which come often; debugoff ends that
+    debug      send the end of the active log with each heartbeat, now more often
+    debugoff   no more of that
     nocleanup  keep its directory
     tail FILE, ls, du, ps, gdb --pid %
-               have its pilot run this in the job's directory and send what it prints
+               run this in the job's directory, send what it prints
     """
     line = " ".join(words)
     if (first := words[0]) not in (*_ACTIONS, *WORDS, *PROGRAMS):

@@ -25,7 +25,7 @@ def command() -> None:
     """Show, query and check the configuration."""
 
 
-@command.command(name="show")
+@command.command(name="show", short_help="every setting: its value, where it comes from, what it means")
 @click.option(
     "--config", "files", multiple=True, type=click.Path(path_type=Path), help="a configuration file; repeatable"
 )
@@ -46,7 +46,7 @@ def show(files: tuple[Path, ...], as_json: bool) -> None:
     click.echo(table(("setting", "value", "from", "meaning"), [(n, _shown(v), o, h) for n, v, o, h in rows]))
 
 
-@command.command(name="query")
+@command.command(name="query", short_help="the values of settings, of queue and storage data")
 @click.argument("names", nargs=-1, required=True)
 @click.option(
     "--config", "files", multiple=True, type=click.Path(path_type=Path), help="a configuration file; repeatable"
@@ -67,7 +67,7 @@ def query(names: tuple[str, ...], files: tuple[Path, ...], as_json: bool, **flag
         click.echo(_shown(value))
 
 
-@command.command(name="validate")
+@command.command(name="validate", short_help="check job descriptions, queue data, configuration files")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 def validate(files: tuple[Path, ...], as_json: bool) -> int:

@@ -23,7 +23,8 @@ def load(flags: Mapping[str, Any], files: Iterable[Path], environ: Mapping[str, 
     values: dict[str, Any] = {}
     for _, found in _layers(files, environ):
         values |= found
-    values |= {name: value for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in flags.items() if value is not None}
+    values |= {name: converted(name, value, "--" + name.replace("_", "-")) for name, value in given.items()}
     return Settings(**values)
 
 
@@ -103,6 +104,8 @@ def converted(name: str, value: Any, where: str) -> Any:
         converted = _yes_or_no(value) if wanted is bool else wanted(value)
     except (TypeError, ValueError):
         raise click.UsageError(f"{where}: {name} is {value!r}, expected {wanted.__name__}") from None
+    if wanted in (int, float) and not converted >= 0:
+        raise click.UsageError(f"{where}: {name} is {value!r}, expected 0 or more")
     if choices and converted not in choices:
         raise click.UsageError(f"{where}: {name} is {value!r}, expected one of {', '.join(choices)}")
     return converted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from pilot.cli.tables import clock, seconds, table
 def command(db: Path, as_json: bool) -> None:
     """Tell what is running now and what has run in this work directory."""
     with reading(db) as reader:
-        jobs = [_brief(row) for row in reader.jobs()]
+        now_s = time.time()
+        jobs = [_brief(row, now_s) for row in reader.jobs()]
         pilots = reader.pilots()
     if as_json:
         print_json({"pilots": pilots, "jobs": jobs})
@@ -49,8 +51,8 @@ def _many(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def _brief(row: dict[str, Any]) -> dict[str, Any]:
+def _brief(row: dict[str, Any], now_s: float) -> dict[str, Any]:
     row = dict(row)
-    row["seconds"] = (row["ended"] or row["updated"]) - row["acquired"]
+    row["seconds"] = (row["ended"] or now_s) - row["acquired"]
     row["timing"] = row.pop("facts").get("timing_s", {})
     return row

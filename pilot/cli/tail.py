@@ -30,6 +30,8 @@ def command(job: str, follow: bool, count: int, name: str, db: Path, as_json: bo
     chosen = directory / name if name else active_log(directory)
     if chosen is not None and name and not chosen.resolve().is_relative_to(directory.resolve()):
         raise click.UsageError(f"--file {name}: outside the job's directory")
+    if chosen is not None and not follow and not chosen.is_file():
+        raise click.UsageError(f"--file {name}: there is no such file in {directory}")
     text = tail(chosen, count) if chosen else ""
     if as_json:
         print_json({"job": key, "file": str(chosen) if chosen else None, "text": text})

@@ -23,6 +23,7 @@ def to_stderr(level: str, redactor: Redactor) -> None:
     """Write the pilot's log to stderr from `level` (`debug`, `info`, `warning`, `error`) on, without known secrets."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter(_Utc(_FORMAT), redactor))
+    handler.setLevel(level.upper())  # the logs of jobs keep all: their lines come here past the logger's level
     root = logging.getLogger("pilot")
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -97,10 +97,18 @@ def _deed(kind: str, target: Target, toolbox: Toolbox, cancel: Cancel) -> Deed:
             tool.remove(url, target.recursive)
     except ToolError as wrong:
         error = wrong if local else toolbox.explained(wrong, sites)
-        failure = failure_of(error.fault, error.detail, Direction.OTHER, local is not None)
+        failure = _told(kind, error, failure_of(error.fault, error.detail, Direction.OTHER, local is not None))
     except PilotError as error:
         failure = error.failure()
     return Deed(kind, target.url, time.perf_counter() - begin, failure=failure)
+
+
+def _told(kind: str, error: ToolError, failure: Failure) -> Failure:
+    """The failure in the words of what was asked for: here nothing was staged in or out."""
+    if not failure.name.startswith(("StageIn", "StageOut")):
+        return failure
+    what = "not made" if kind == "mkdir" else "not removed"
+    return msgspec.structs.replace(failure, message=f"{what}: {error.detail or error.fault}")
 
 
 def _weigh(target: Target) -> tuple[int, int]:

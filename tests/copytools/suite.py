@@ -11,6 +11,7 @@ import pytest
 
 from pilot.core.staging import ToolSettings
 from pilot.lib.cancel import Cancel
+from pilot.lib.files import local_path
 from pilot.plugins.copytools.base import CopyTool, Fault, Move, Moved, ToolError, Watch
 from pilot.plugins.copytools.registry import registry
 from tests.copytools.places import Place
@@ -140,6 +141,17 @@ def test_a_target_directory_that_is_not_there_is_no_reason_to_stop(
     else:
         assert first.fault in (Fault.NO_DIRECTORY, Fault.REFUSED, Fault.BROKEN)
     assert second.fault is None
+
+
+def test_a_directory_on_a_storage_is_made_for_the_file_that_needs_it(
+    tool: CopyTool, place: Place, tmp_path: Path
+) -> None:
+    if not tool.ability.put or local_path(place.url("x")) is not None:
+        pytest.skip("this tool writes to no storage; directories of this machine are the engine's")
+    (tmp_path / "mine").write_bytes(b"data")
+    (moved,) = run(tool, put(place, tmp_path / "mine", "not/there/yet/file"))
+    assert moved.fault is None, moved
+    assert place.read("not/there/yet/file") == b"data"
 
 
 def test_nothing_begins_once_cancelled(tool: CopyTool, place: Place, tmp_path: Path) -> None:

@@ -229,6 +229,7 @@ class CopyTool(Protocol):
         A file that fails is yielded with its `fault` and the next one begins. Only when nothing more can work (no
         connection, no tool, cancelled) may a `ToolError` be raised: it stands for all files not yet yielded.
         On return a local target is complete or holds what arrived; a remote target is complete or absent.
+        The directory of a local target is there; that of a remote one the tool makes if need be.
         Moving the same file again replaces the target.
         """
 
