@@ -10,8 +10,8 @@ from typing import Any
 from tests.bench import shell_job
 from tests.harvester_real import usual
 
-#: Holds its first range until as many workers as said have one, copies what it is given and ends when nothing is left. It writes a
-#: job-level file as well.
+#: Holds its first range until as many workers as said have one, copies what it is given and ends when nothing is left.
+#: It writes a job-level file as well.
 PAYLOAD = """
 import os, pathlib, sys, time
 from pilot.events import ranges
