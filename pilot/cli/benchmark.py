@@ -54,7 +54,7 @@ def command(
     suite, reference = settings.benchmark_command, settings.benchmark_reference
     with benchmark.alone(file, patience):
         result = None if fresh else benchmark.cached(file, suite or "whirl", proc)
-        known = result is not None
+        kept = known = result is not None
         if result is None:
             env = own_environment()
             count = copies or len(os.sched_getaffinity(0))
@@ -63,7 +63,7 @@ def command(
                 result = benchmark.measure_command(suite, pattern, patience, reference, env, proc)
             else:
                 result = benchmark.measure_whirl(seconds, count, reference, env, proc)
-            benchmark.keep(file, result)
+            kept = benchmark.keep(file, result)
     result = msgspec.structs.replace(result, factor=result.score / reference)
     if as_json:
         print_json(msgspec.to_builtins(result) | {"cached": known})
@@ -71,4 +71,5 @@ def command(
     of = f"{result.copies} cores at once" if result.copies > 1 else "one core"
     click.echo(f"{result.what}: {result.score:.2f} per core ({of}, {result.cpu_model or 'unknown processor'})")
     when = "measured earlier in this boot" if known else f"took {result.seconds:.1f} s"
-    click.echo(f"cpuConversionFactor {result.factor:.3f}; {when}, kept in {file}")
+    where = f"kept in {file}" if kept else f"not kept: {file} cannot be written"
+    click.echo(f"cpuConversionFactor {result.factor:.3f}; {when}, {where}")

@@ -224,7 +224,12 @@ def _text(report: dict[str, Any]) -> str:
     db = os.path.relpath(report["db"]) if len(os.path.relpath(report["db"])) < len(report["db"]) else report["db"]
     lines += [
         f"the PilotDB   {report['db']}",
-        f"look closer   pilot show {_FIRST + 2} --db {db}",
+        f"look closer   {_called()} show {_FIRST + 2} --db {db}",
         f"all of it     {report['workdir']}   ({report['seconds']} s)",
     ]
     return "\n".join(lines)
+
+
+def _called() -> str:
+    """What a person types to start this program: bin/pilot as it was called, else the name."""
+    return os.environ.get("PILOT_PROGRAM") or "pilot"

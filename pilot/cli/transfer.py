@@ -224,11 +224,14 @@ def _records(options: dict[str, Any], request: Request) -> list[Record]:
     if not (options["db"] or options["events"] or options["traces"]):
         return []
     from pilot.cli.recording import make_records
+    from pilot.core.errors import FileHandlingFailure
 
     try:
         return make_records(options, request.transfers, os.environ)
     except OSError as error:
         raise click.UsageError(f"{error.filename}: {error.strerror}") from error
+    except FileHandlingFailure as error:
+        raise click.UsageError(f"--db: {error.detail}") from error
 
 
 def _explain(request: Request, as_json: bool) -> int:

@@ -59,7 +59,8 @@ def command(
     for gone in reaped:
         click.echo(f"removed {gone}, left by a pilot that died", err=True)
     if chosen is None:
-        click.echo(f"no candidate has {wanted} bytes and can be written", err=True)
+        more = "" if explain else "; --explain says why"
+        click.echo(f"no candidate has {wanted} bytes and can be written{more}", err=True)
         return _NOTHING_FITS
     if not (as_json or explain):
         click.echo(path)

@@ -19,7 +19,7 @@ def read_objects(file: Path) -> list[dict[str, Any]]:
     except FileNotFoundError as error:
         raise NoSuchFile(f"{file}: there is no such file") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise FileHandlingFailure(f"{file}: {error}") from error
+        raise FileHandlingFailure(f"{file}: {getattr(error, 'strerror', None) or error}") from error
     try:
         found = json.loads(text)
     except RecursionError as error:

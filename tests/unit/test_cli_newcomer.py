@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from pilot.cli import demo
 from pilot.cli import main as command_line
 from pilot.cli.settings import load
 from pilot.core.facts import Facts
@@ -91,3 +92,30 @@ def test_what_cannot_be_removed_is_told_as_such(tmp_path: Path, capsys: pytest.C
     code, _, err = _end(capsys, "cleanup", tmp_path / "full")
     assert code == 1
     assert err == f"{tmp_path}/full: not removed: {tmp_path}/full is a directory, and recursive was not asked for\n"
+
+
+def test_what_is_known_of_a_bad_place_for_records_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "list").write_text("[]")
+    code, _, err = _end(capsys, "transfer", tmp_path / "list", "--db", tmp_path / "no" / "such.db")
+    assert code == 2 and err.startswith(f"pilot: --db: the PilotDB {tmp_path}/no/such.db") and err.count("\n") == 1
+    code, _, err = _end(capsys, "run", "--source", "local", tmp_path, "--workdir", tmp_path / "w")
+    assert (code, err) == (2, f"pilot: {tmp_path}: Is a directory\n")
+
+
+def test_a_benchmark_that_cannot_be_kept_does_not_say_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("benchmark", "--command", "echo 5", "--score", r"(\d+)", "--cache")
+    code, out, _ = _end(capsys, *words, tmp_path / "no" / "b.json")
+    assert code == 0 and f"not kept: {tmp_path}/no/b.json cannot be written" in out
+    assert f"kept in {tmp_path}/b.json" in _end(capsys, *words, tmp_path / "b.json")[1]
+
+
+def test_the_demo_names_the_program_as_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = {"jobs": [], "db": "/d/pilot.db", "workdir": "/d", "seconds": 1.0}
+    monkeypatch.setenv("PILOT_PROGRAM", "bin/pilot")
+    assert "look closer   bin/pilot show " in demo._text(report)
+    monkeypatch.delenv("PILOT_PROGRAM")
+    assert "look closer   pilot show " in demo._text(report)

@@ -12,13 +12,13 @@ from pilot.plugins.containers import marks
 from pilot.plugins.containers.allow import allowed
 from pilot.plugins.containers.base import Host, Traits
 from pilot.plugins.containers.box import cwd_inside
+from pilot.plugins.containers.daemonless import Daemonless
 from pilot.plugins.containers.diagnose import Family, diagnose
-from pilot.plugins.containers.digest import of_file
 from pilot.plugins.containers.trial import answer, missing_programs
 from pilot.plugins.containers.words import APPTAINER, SINGULARITY
 
 
-class Apptainer:
+class Apptainer(Daemonless):
     """`apptainer exec`. The payload's variables travel as `APPTAINERENV_<name>` and never as arguments.
 
     Own pid namespace, own /tmp and /dev, no home directory of the user, nothing of the pilot's environment; what more
@@ -30,7 +30,7 @@ class Apptainer:
     words: ClassVar[Family] = APPTAINER
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        super().__init__(host)
         self._program = host.program or self.program
 
     def wrap(self, command: Command, request: ContainerRequest) -> Command:
@@ -50,22 +50,6 @@ class Apptainer:
         argv += [] if request.network else ["--net", "--network", "none"]
         argv += [*request.options, *request.arguments, by_digest(request.image), *command.argv]
         return Command(tuple(argv), request.workdir, self._environment(inner, request), command.files)
-
-    def end(self, name: str) -> None:
-        """End every process that carries the mark; the pid namespace goes with its first."""
-        marks.kill(self._host.proc, name)
-
-    def ours(self, token: str) -> tuple[str, ...]:
-        """What carries the token."""
-        return marks.names_of(self._host.proc, token)
-
-    def pid(self, name: str) -> int | None:
-        """Everything descends from the wrapped command."""
-        return None
-
-    def digest(self, image: str) -> str:
-        """What the image's name, place or header tells."""
-        return of_file(image)
 
     def check(self) -> str:
         """Whether the program is there and starts."""

@@ -10,19 +10,19 @@ from pilot.core.job import Exit
 from pilot.plugins.containers import box, marks
 from pilot.plugins.containers.allow import allowed
 from pilot.plugins.containers.base import Host, Traits
+from pilot.plugins.containers.daemonless import Daemonless
 from pilot.plugins.containers.diagnose import diagnose
-from pilot.plugins.containers.digest import of_file
 from pilot.plugins.containers.trial import missing_programs, trial
 from pilot.plugins.containers.words import BOX
 
 
-class Bubblewrap:
+class Bubblewrap(Daemonless):
     """The payload sees the host's files read-only, or an unpacked image, and may write in its job directory only."""
 
     traits: ClassVar[Traits] = Traits(isolates=True, own_gpus=True)
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        super().__init__(host)
         self._uid, self._gid = host.user
 
     def wrap(self, command: Command, request: ContainerRequest) -> Command:
@@ -36,22 +36,6 @@ class Bubblewrap:
         return Command(
             (*box.unshare(request), *inner, *hidden, "--", *command.argv), request.workdir, env, command.files
         )
-
-    def end(self, name: str) -> None:
-        """End every process that carries the mark; the namespaces go with them."""
-        marks.kill(self._host.proc, name)
-
-    def ours(self, token: str) -> tuple[str, ...]:
-        """What carries the token."""
-        return marks.names_of(self._host.proc, token)
-
-    def pid(self, name: str) -> int | None:
-        """Everything descends from the wrapped command."""
-        return None
-
-    def digest(self, image: str) -> str:
-        """What the image's name, place or header tells."""
-        return of_file(image)
 
     def check(self) -> str:
         """Whether the programs are there and the kernel lets this user make the namespaces: tried for real."""

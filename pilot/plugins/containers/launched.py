@@ -12,23 +12,20 @@ from pilot.core.job import Exit
 from pilot.plugins.containers import marks
 from pilot.plugins.containers.allow import allowed
 from pilot.plugins.containers.apptainer import login_variables
-from pilot.plugins.containers.base import Host, Traits
+from pilot.plugins.containers.base import Traits
 from pilot.plugins.containers.box import cwd_inside
+from pilot.plugins.containers.daemonless import Daemonless
 from pilot.plugins.containers.diagnose import diagnose
-from pilot.plugins.containers.digest import of_file
 from pilot.plugins.containers.words import APPTAINER
 
 #: The script's shell waits for the container when it is told to end, and ends with its exit code.
 _TRAP = "trap 'exit $?' TERM INT HUP\n"
 
 
-class Launched:
+class Launched(Daemonless):
     """A shell that runs the launcher's lines; the payload's command is in one of its files."""
 
     traits: ClassVar[Traits] = Traits(image=True, isolates=True)
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
 
     def wrap(self, command: Command, request: ContainerRequest) -> Command:
         """`bash -c <the launcher's lines>`. The payload's own command follows as arguments that nobody reads, so that
@@ -53,22 +50,6 @@ class Launched:
         env |= login_variables(request, "APPTAINER", "SINGULARITY")
         argv = ("/bin/bash", "-c", line, "launcher", *command.argv)
         return Command(argv, request.workdir, env, {**command.files, **files})
-
-    def end(self, name: str) -> None:
-        """End every process that carries the mark."""
-        marks.kill(self._host.proc, name)
-
-    def ours(self, token: str) -> tuple[str, ...]:
-        """What carries the token."""
-        return marks.names_of(self._host.proc, token)
-
-    def pid(self, name: str) -> int | None:
-        """Everything descends from the wrapped command."""
-        return None
-
-    def digest(self, image: str) -> str:
-        """What the image's name, place or header tells."""
-        return of_file(image)
 
     def check(self) -> str:
         """What is missing is known by the script alone."""

@@ -13,8 +13,8 @@ from pilot.core.job import Exit
 from pilot.plugins.containers import box, marks, sif_start
 from pilot.plugins.containers.allow import allowed
 from pilot.plugins.containers.base import Host, Traits
+from pilot.plugins.containers.daemonless import Daemonless
 from pilot.plugins.containers.diagnose import diagnose
-from pilot.plugins.containers.digest import of_file
 from pilot.plugins.containers.trial import missing_programs, trial
 from pilot.plugins.containers.words import BOX
 
@@ -25,13 +25,13 @@ _START = (
 )
 
 
-class Sif:
+class Sif(Daemonless):
     """The image is mounted in the payload's own mount namespace and gone with it."""
 
     traits: ClassVar[Traits] = Traits(image=True, isolates=True, own_gpus=True)
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        super().__init__(host)
         self._uid, self._gid = host.user
 
     def wrap(self, command: Command, request: ContainerRequest) -> Command:
@@ -44,22 +44,6 @@ class Sif:
         options = box.bwrap_options(command, request, self._uid, self._gid, image=True)
         argv = (*start, *box.unshare(request), *inner, *options, *hidden, "--", *command.argv)
         return Command(argv, request.workdir, env, command.files)
-
-    def end(self, name: str) -> None:
-        """End every process that carries the mark; the namespaces and the mount go with them."""
-        marks.kill(self._host.proc, name)
-
-    def ours(self, token: str) -> tuple[str, ...]:
-        """What carries the token."""
-        return marks.names_of(self._host.proc, token)
-
-    def pid(self, name: str) -> int | None:
-        """Everything descends from the wrapped command."""
-        return None
-
-    def digest(self, image: str) -> str:
-        """What the image's name, place or header tells."""
-        return of_file(image)
 
     def check(self) -> str:
         """The programs, the FUSE device, and the namespaces tried for real."""
