@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from pilot.core.errors import Failure, InternalPilotProblem, PilotError, UnknownException
+from pilot.core.errors import Failure, PilotError, UnknownException
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Event, Job, Order, Phase, Reply, Stop, decide, entry_order
@@ -20,6 +20,7 @@ from pilot.engine import clones, concealed, jobdir, payload, stagein, stagework,
 from pilot.engine.concealed import Concealed
 from pilot.engine.eventwork import EventWork
 from pilot.engine.means import Means, Run
+from pilot.engine.payloadway import PayloadWay
 from pilot.engine.reporter import Reporter
 from pilot.engine.reserve import Reserve
 from pilot.engine.telling import Telling
@@ -33,8 +34,6 @@ from pilot.runtime.environment import PASSED_ON, passed_on
 _CORRUPT = frozenset({1145, 1171})
 #: For merge jobs, whose inputs can be made again, also those that nobody finds.
 _MISSING = frozenset({1100, 1103, 1331})
-#: How long what a payload left has to end by itself, and the pilot's own signal to come after its payload's.
-_A_MOMENT_S = 0.2
 
 
 class Runner:
@@ -54,6 +53,7 @@ class Runner:
         self.reporter = Reporter(means.store, means.source, means.loop, self.reserve, self._answered)
         self.telling = Telling(means, self.reserve, self.reporter)
         self.events = EventWork(means, self.active, self.stop)
+        self.payloads = PayloadWay(self)
 
     # jobs come in
 
@@ -86,7 +86,7 @@ class Runner:
         run.log.info(f"acquired: {definition.name or definition.transformation}")
         jobdir.add_to_list(self.means.workdir, definition.job_id)
         if bad is not None:
-            self._event(run, Reply(Phase.ACQUIRED, bad))
+            self.event(run, Reply(Phase.ACQUIRED, bad))
         return run
 
     def adopt(self, run: Run) -> None:
@@ -96,7 +96,7 @@ class Runner:
 
     def start(self, run: Run) -> None:
         """Let a job that has got its part of the node begin."""
-        self._event(run, Reply(Phase.ACQUIRED))
+        self.event(run, Reply(Phase.ACQUIRED))
 
     def resume(self, run: Run) -> None:
         """Take up an adopted job where an earlier pilot left it."""
@@ -104,16 +104,16 @@ class Runner:
         if run.job.stopping:
             run.cancel.set()
         if run.job.phase is Phase.RUNNING and run.facts.runs:
-            self._rerun(run)
+            self.payloads.rerun(run)
         elif run.job.phase is Phase.REPORTING and self.means.store.final_answered(run.key):
-            self._event(run, Reply(Phase.REPORTING))
+            self.event(run, Reply(Phase.REPORTING))
         elif run.job.phase is not Phase.ACQUIRED:
             self._carry_out(run, entry_order(run.job))
 
     def stop(self, run: Run, failure: Failure) -> None:
         """Have a job end early."""
         run.log.error(f"is told to stop: {failure.message}")
-        self._event(run, Stop(failure))
+        self.event(run, Stop(failure))
 
     def kill_payloads(self) -> None:
         """End all payloads at once; jobs whose payload has ended have none any more."""
@@ -123,9 +123,7 @@ class Runner:
 
     # events and orders
 
-    def _event(
-        self, run: Run, event: Event, facts: Facts | None = None, also: Callable[[], None] | None = None
-    ) -> None:
+    def event(self, run: Run, event: Event, facts: Facts | None = None, also: Callable[[], None] | None = None) -> None:
         """Decide, write it all in one transaction, then carry out the order."""
         job, order = decide(run.job, event)
         facts = facts or run.facts
@@ -156,32 +154,32 @@ class Runner:
         """The disk was full: what a failed payload filled it with is given up for the sake of the report."""
         if isinstance(event, Reply) and event.failure is not None and run.child is not None:
             jobdir.clean_up(run.directory, "records")
-        self._event(run, event, facts, also)
+        self.event(run, event, facts, also)
 
     def _carry_out(self, run: Run, order: Order) -> None:
         match order:
             case Order.STAGE_IN:
-                self._work(run, lambda: stagein.stage_in(self.means, run), self._staged_in)
+                self.work(run, lambda: stagein.stage_in(self.means, run), self._staged_in)
             case Order.RUN if run.grant is None and not run.job.stopping:
                 run.parked = True
                 self._on_room()
             case Order.RUN:
-                self._start_payload(run)
+                self.payloads.start(run)
             case Order.STAGE_OUT | Order.STAGE_OUT_LOG:
                 self._give_room_back(run)
                 log_only = order is Order.STAGE_OUT_LOG
                 out = partial(clones.stage_out, self.means, run, log_only)
-                self.events.finish(run, lambda: self._work(run, out, self._staged_out))
+                self.events.finish(run, lambda: self.work(run, out, self._staged_out))
             case Order.REPORT:
                 self._give_room_back(run)
                 self.reporter.poke()
             case Order.ABANDON:
-                self._abandon(run)
+                self.abandon(run)
             case Order.NOTHING:
                 if run.job.phase is Phase.DONE:
                     self._end(run)
 
-    def _work(self, run: Run, work: Callable[[], Any], then: Callable[[Run, Any, PilotError | None], None]) -> None:
+    def work(self, run: Run, work: Callable[[], Any], then: Callable[[Run, Any, PilotError | None], None]) -> None:
         """Have a staging thread do something for the job and come back with it."""
         loop = self.means.loop
 
@@ -203,7 +201,7 @@ class Runner:
             size = sum(outcome.size for outcome in result.outcomes)
             facts = msgspec.structs.replace(facts, input_bytes=size, corrupted_files=bad)
         outcomes = result.outcomes if result else ()
-        self._event(
+        self.event(
             run,
             Reply(Phase.STAGING_IN, failure),
             facts,
@@ -215,99 +213,18 @@ class Runner:
     def go(self, run: Run) -> None:
         """Let a job whose inputs are here, and that has got its part of the node now, run."""
         run.parked = False
-        self._start_payload(run)
+        self.payloads.start(run)
 
-    def _prepared(self, run: Run, failure: Failure | None) -> None:
-        """What the payload needs besides its inputs is there, or it is not worth starting."""
-        if failure or run.job.stopping:
-            self._event(run, Reply(Phase.RUNNING, failure), timed(run, "payload", ended=True))
-        else:
-            self._start_payload(run)
-
-    def _start_payload(self, run: Run) -> None:
-        if not self.events.is_prepared(run):
-            self.events.prepare(run, lambda failure: self._prepared(run, failure))
-            return
-        if (
-            set_up := self.means.environments.missing(run.definition, self.means.queue_for(run.definition))
-        ) is not None:
-            self._work(run, set_up, lambda _, __, error: self._prepared(run, error.failure() if error else None))
-            return
-        run.began = time.monotonic()
-        before = run.facts
-        run.facts = msgspec.structs.replace(before, started=time.time(), runs=before.runs + 1)
-
-        def note() -> None:
-            with self.means.store.transaction():
-                self.means.store.save(run.job, run.facts, f"payload start {run.facts.runs}")
-                payload.announce(self.means, run)
-                self.telling.note(run, run.job, run.facts)
-
-        try:
-            if not self.reserve.write_or(note, lambda: self._start_payload(run)):
-                run.facts = before
-                return
-            self.reporter.poke()
-            payload.start(self.means, run)
-        except PilotError as error:
-            self._event(run, Reply(Phase.RUNNING, error.failure()), timed(run, "payload", ended=True))
-            return
-        assert run.child is not None
-        self.means.loop.watch(run.child.pidfd, lambda: self._payload_ended(run))
-        if run.job.stopping:
-            self._abandon(run)
-
-    def _payload_ended(self, run: Run) -> None:
-        child = run.child
-        if child is None or child.poll() is None:
-            return
-        self.means.loop.unwatch(child.pidfd)
-        run.drop_timer("kill")
-        finish = payload.Finish(self.means, run)
-        if run.kill_sent:
-            self._collect_payload(run, finish)
-            return
-        if finish.leftovers():
-            run.log.error(f"the payload left {len(finish.told)} processes behind: they are ended")
-        if finish.told or finish.signalled_from_outside():
-            run.set_timer("leftovers", self.means.loop.after(_A_MOMENT_S, lambda: self._collect_payload(run, finish)))
-        else:
-            self._collect_payload(run, finish)
-
-    def _collect_payload(self, run: Run, finish: payload.Finish) -> None:
-        failure, facts = finish.collect()
-        failure = failure or self.events.verdict(run)
-        facts = timed(run, "payload", ended=True, facts=facts)
-        self._event(run, Reply(Phase.RUNNING, failure), facts, lambda: payload.note_end(self.means, run, facts))
-
-    def _abandon(self, run: Run) -> None:
+    def abandon(self, run: Run) -> None:
         """Interrupt what is being done for the job now; its reply will come."""
         if run.parked:
             run.parked = False
-            self._event(run, Reply(Phase.RUNNING))
+            self.event(run, Reply(Phase.RUNNING))
         elif run.child is not None and run.job.phase is Phase.RUNNING:
             self.events.save(run)
             payload.end(self.means, run)
         else:
             run.cancel.set()
-
-    def _rerun(self, run: Run) -> None:
-        """The payload ran when an earlier pilot died: bring its inputs again and start it afresh, a few times."""
-        failure: Failure | None = None
-        if run.facts.runs > self.means.settings.reruns:
-            failure = InternalPilotProblem(f"the pilot died beside this payload {run.facts.runs} times").failure()
-        if failure is not None or run.job.error is not None:  # what the payload left is saved, not cleared
-            self._event(run, Reply(Phase.RUNNING, failure), timed(run, "payload", ended=True))
-            return
-
-        def then(_: Run, result: stagein.StagedIn | None, error: PilotError | None) -> None:
-            self._prepared(run, error.failure() if error else result.failure if result else None)
-
-        def again() -> stagein.StagedIn:
-            jobdir.clear_for_rerun(run.directory, self.events.kept(run))
-            return stagein.stage_in(self.means, run)
-
-        self._work(run, again, then)
 
     # stage-out, report, end
 
@@ -318,7 +235,7 @@ class Runner:
             facts = stagework.with_staged_out(facts, result)
         outcomes = result.outcomes if result else ()
         guids = {f.lfn: f.guid for f in result.stored} if result else {}
-        self._event(
+        self.event(
             run,
             Reply(Phase.STAGING_OUT, failure),
             facts,
@@ -335,14 +252,14 @@ class Runner:
             elif not answer.retry:
                 run.log.error(f"the server refused the final report ({update.state}) for good: {answer.why}")
             if answer.accepted or not answer.retry:
-                self._event(run, Reply(Phase.REPORTING))
+                self.event(run, Reply(Phase.REPORTING))
             return
         self.means.redactor.add(Secrets(pilot=answer.secrets).values())
         for command in answer.commands:
             self._steer(run, command)
         if free := [command for command in answer.commands if steering.is_free(command)]:
             env = passed_on(self.means.base_env, PASSED_ON)
-            self._work(run, partial(steering.carry_out_all, run, free, env), self._tell_stdout)
+            self.work(run, partial(steering.carry_out_all, run, free, env), self._tell_stdout)
 
     def _steer(self, run: Run, command: Command) -> None:
         """Do what the server ordered."""

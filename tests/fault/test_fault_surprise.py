@@ -14,7 +14,7 @@ from pilot.cli import main as command_line
 from pilot.cli import run as command
 from pilot.core.errors import FileHandlingFailure
 from pilot.engine import payload, stagein
-from pilot.engine.runner import Runner
+from pilot.engine.payloadway import PayloadWay
 from pilot.plugins.sources.dummy import DummySource
 from tests.bench import Bench, shell_job
 
@@ -75,14 +75,14 @@ def test_the_pilot_says_so_in_one_line_that_names_the_log(tmp_path: Path, capsys
 def test_a_job_that_went_wrong_beyond_help_is_reported_too_and_the_others_end_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collect = Runner._collect_payload
+    collect = PayloadWay._collect
 
-    def breaks(self: Runner, run: Any, finish: Any) -> None:
+    def breaks(self: PayloadWay, run: Any, finish: Any) -> None:
         if run.definition.job_id == 1:
             raise KeyError("no such thing")
         collect(self, run, finish)
 
-    monkeypatch.setattr(Runner, "_collect_payload", breaks)
+    monkeypatch.setattr(PayloadWay, "_collect", breaks)
     bench = Bench(tmp_path, DummySource([shell_job(1, MEETS), shell_job(2, LONG)], endless=True))
     assert bench.run(slots="2", patience_s=90.0, grace=10.0) == 70
     assert [bench.final(number).error.code for number in (1, 2)] == [1301, 1301]  # type: ignore[union-attr]
