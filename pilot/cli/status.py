@@ -39,12 +39,17 @@ def command(db: Path, as_json: bool) -> None:
                 "" if j["exit_code"] is None else j["exit_code"],
                 clock(j["acquired"]),
                 seconds(j["seconds"]),
-                (j["error"] or {}).get("message", "")[:80] or j["name"] or "",
+                _short((j["error"] or {}).get("message", "")) or j["name"] or "",
             )
             for j in jobs
         ]
         head = ("PandaID", "try", "state", "error", "exit", "acquired", "took", "what")
         click.echo(table(head, rows, right=("PandaID", "try", "error", "exit", "took")))
+
+
+def _short(text: str, most: int = 80) -> str:
+    """The text, with a mark where it goes on; `pilot show` has all of it."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _many(count: int, thing: str) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-from tests.copytools.webserver import Handler, WebServer
+from tests.copytools.webserver import Handler, WebServer, serving
 
 
 class S3Handler(Handler):
@@ -93,15 +92,6 @@ class S3Handler(Handler):
 @contextlib.contextmanager
 def serving_s3(root: Path, handler: type[S3Handler] = S3Handler) -> Iterator[WebServer]:
     """The service, with buckets as directories below `root`."""
-    root.mkdir(parents=True, exist_ok=True)
-    server = WebServer(root, handler)
-    server.parts = {}  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with serving(root, handler) as server:
+        server.parts = {}  # type: ignore[attr-defined]
         yield server
-    finally:
-        server.ending.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -219,10 +219,10 @@ class WebServer(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(root: Path) -> Iterator[WebServer]:
+def serving(root: Path, handler: type[Handler] = Handler) -> Iterator[WebServer]:
     """The server with its files under `root`, until the block ends."""
     root.mkdir(parents=True, exist_ok=True)
-    server = WebServer(root)
+    server = WebServer(root, handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import secrets
-import select
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pilot.engine.monitor import Monitor
 from pilot.lib import process
+from tests.spawning import Start, python_children
 
 Inbox = queue.SimpleQueue[object]
-Start = Callable[[str], process.Child]
 
 BURN = """
 import os, sys, time
@@ -51,25 +47,5 @@ def monitor(inbox: Inbox) -> Iterator[Monitor]:
 @pytest.fixture
 def payload(tmp_path: Path) -> Iterator[Start]:
     """Start a burner in `tmp_path`; what is left of it is ended after the test."""
-    children = []
-
-    def spawn(code: str) -> process.Child:
-        with open(tmp_path / "payload.stdout", "ab") as out:
-            child = process.spawn(
-                [sys.executable, "-c", BURN + code],
-                cwd=tmp_path,
-                env={"PATH": os.environ["PATH"]},
-                stdout=out.fileno(),
-                stderr=out.fileno(),
-                token=secrets.token_hex(8),
-            )
-        children.append(child)
-        return child
-
-    yield spawn
-    for child in children:
-        child.kill()
-        child.poll() or select.select([child.pidfd], [], [], 10)
-        child.poll()
-        process.reap_strays({child.sid: 0}, {})
-        child.close()
+    with python_children(tmp_path, BURN) as start:
+        yield start

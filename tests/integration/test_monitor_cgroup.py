@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
 import select
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from pilot.engine.monitor import LimitBroken, Monitor
 from pilot.lib import kin, process
 from pilot.lib.cgroup import Bounds, Group, attach
 from pilot.lib.cgroup_ground import Ground
+from tests.spawning import python_children
 
 __all__ = ["inbox", "monitor"]
 
@@ -36,29 +35,8 @@ def ground() -> Iterator[Ground]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[InGroup]:
-    children: list[process.Child] = []
-
-    def spawn(code: str, group: Group) -> process.Child:
-        with open(tmp_path / "payload.stdout", "ab") as out:
-            child = process.spawn(
-                [sys.executable, "-c", BURN + code],
-                cwd=tmp_path,
-                env={"PATH": os.environ["PATH"]},
-                stdout=out.fileno(),
-                stderr=out.fileno(),
-                cgroup=group,
-                token=secrets.token_hex(8),
-            )
-        children.append(child)
-        return child
-
-    yield spawn
-    for child in children:
-        child.kill()
-        child.poll() or select.select([child.pidfd], [], [], 10)
-        child.poll()
-        process.reap_strays({child.sid: 0}, {})
-        child.close()
+    with python_children(tmp_path, BURN) as spawn:
+        yield lambda code, group: spawn(code, cgroup=group)
 
 
 def wait(child: process.Child) -> None:

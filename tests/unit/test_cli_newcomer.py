@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from pilot.cli import demo
+from pilot.cli import demo, status
 from pilot.cli import main as command_line
 from pilot.cli.settings import load
 from pilot.core.facts import Facts
@@ -119,3 +119,8 @@ def test_the_demo_names_the_program_as_it_was_called(monkeypatch: pytest.MonkeyP
     assert "look closer   bin/pilot show " in demo._text(report)
     monkeypatch.delenv("PILOT_PROGRAM")
     assert "look closer   pilot show " in demo._text(report)
+
+
+def test_a_reason_that_is_too_long_for_the_list_shows_that_it_goes_on() -> None:
+    assert status._short("x" * 80) == "x" * 80
+    assert status._short("x" * 81) == "x" * 79 + "…"

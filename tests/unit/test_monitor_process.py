@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
 import select
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,7 @@ import pytest
 from pilot.core.errors import PayloadExecutionException
 from pilot.lib import kin, process
 from pilot.lib.procfs import Proc
-
-Start = Callable[..., process.Child]
+from tests.spawning import Start, python_children
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,29 +24,8 @@ def subreaper() -> None:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    children = []
-
-    def spawn(code: str, **how: object) -> process.Child:
-        with open(tmp_path / "out", "ab") as out:
-            child = process.spawn(
-                [sys.executable, "-c", code],
-                cwd=tmp_path,
-                env={"PATH": os.environ["PATH"]},
-                stdout=out.fileno(),
-                stderr=out.fileno(),
-                token=secrets.token_hex(8),
-                **how,  # type: ignore[arg-type]
-            )
-        children.append(child)
-        return child
-
-    yield spawn
-    for child in children:
-        child.kill()
-        child.poll() or select.select([child.pidfd], [], [], 10)
-        child.poll()
-        process.reap_strays({child.sid: 0}, {})
-        child.close()
+    with python_children(tmp_path, said="out") as spawn:
+        yield spawn
 
 
 def wait(child: process.Child) -> None:

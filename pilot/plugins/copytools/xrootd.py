@@ -14,7 +14,7 @@ from pilot.lib.command import Ran
 from pilot.lib.urls import shown
 from pilot.plugins.copytools.base import Ability, CopyTool, Fault, Found, Move, Moved, ToolError, Watch
 from pilot.plugins.copytools.external import ask, call, find_program
-from pilot.plugins.copytools.xrootd_words import fault_of, job_faults, printed_sums
+from pilot.plugins.copytools.xrootd_words import fault_of, is_directory, job_faults, printed_sums
 
 _KINDS = ("adler32", "crc32c", "md5", "crc32")
 
@@ -151,7 +151,7 @@ class Xrootd:
             package.remove(url, recursive)
             return
         host, path = _parts(url)
-        if recursive and self._is_directory(url):
+        if recursive and is_directory(self, url):
             listed = self._xrdfs(host, None, "ls", path).out.splitlines()
             base = url.split("//", 2)[0] + "//" + host + "/"
             for line in listed:
@@ -164,14 +164,6 @@ class Xrootd:
             error = fault_of(ran.err + ran.out, put=True, url=url)
             if error.fault is not Fault.MISSING:
                 raise error
-
-    def _is_directory(self, url: str) -> bool:
-        try:
-            return self.stat(url).directory
-        except ToolError as error:
-            if error.fault is Fault.MISSING:
-                return False
-            raise
 
     def make_directory(self, url: str) -> None:
         """`xrdfs mkdir -p`."""

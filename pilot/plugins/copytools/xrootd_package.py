@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pilot.core.staging import ToolSettings
 from pilot.lib.cancel import Cancel
 from pilot.plugins.copytools.base import Ability, Fault, Found, Move, Moved, ToolError, Watch
-from pilot.plugins.copytools.xrootd_words import fault_of
+from pilot.plugins.copytools.xrootd_words import fault_of, is_directory
 
 
 class XrootdPackage:
@@ -101,7 +101,7 @@ class XrootdPackage:
         """Delete a file, or a directory after all in it."""
         parts = self._client.URL(url)
         system = self._client.FileSystem(f"{parts.protocol}://{parts.hostid}")
-        if recursive and self._is_directory(url):
+        if recursive and is_directory(self, url):
             _, listed = system.dirlist(parts.path)
             for entry in listed or ():
                 self.remove(f"{parts.protocol}://{parts.hostid}/{parts.path.rstrip('/')}/{entry.name}", True)
@@ -112,14 +112,6 @@ class XrootdPackage:
             error = fault_of(status.message, put=True, url=url)
             if error.fault is not Fault.MISSING:
                 raise error
-
-    def _is_directory(self, url: str) -> bool:
-        try:
-            return self.stat(url).directory
-        except ToolError as error:
-            if error.fault is Fault.MISSING:
-                return False
-            raise
 
     def make_directory(self, url: str) -> None:
         """Make it and those above it."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from pilot.lib.checksum import LENGTHS
-from pilot.plugins.copytools.base import Fault, ToolError
+from pilot.plugins.copytools.base import CopyTool, Fault, ToolError
 
 #: Looked for in this order; the numbers are the protocol's (kXR_...).
 _WORDS: tuple[tuple[str, Fault], ...] = (
@@ -62,3 +62,13 @@ def printed_sums(text: str, paths: Sequence[str]) -> dict[str, str]:
         if match and match[1].lower() in LENGTHS:
             found[path] = match[2].lower().zfill(LENGTHS[match[1].lower()])
     return found
+
+
+def is_directory(tool: CopyTool, url: str) -> bool:
+    """Whether the server has a directory there. Raises `ToolError` where it cannot be asked."""
+    try:
+        return tool.stat(url).directory
+    except ToolError as error:
+        if error.fault is Fault.MISSING:
+            return False
+        raise
