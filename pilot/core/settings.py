@@ -117,6 +117,11 @@ class Settings:
         10, "end after this many failed requests in a row (0: keep trying)", env="PILOT_GETJOB_FAILURES"
     )
     reruns: int = setting(2, "how often a payload may be run again after the pilot died beside it", env="PILOT_RERUNS")
+    event_tell_tries: int = setting(
+        20,
+        "answers in a row that store no event outcomes until the job fails (0: keep telling)",
+        env="PILOT_EVENT_TELL_TRIES",
+    )
     disk_patience: float = setting(600.0, "seconds that a full disk is waited for", env="PILOT_DISK_PATIENCE")
     staging_threads: int = setting(2, "files of how many jobs are moved at once", env="PILOT_STAGING_THREADS")
     cacert: str = setting("", "file with the certificates that the server's is checked against", env="PILOT_CACERT")

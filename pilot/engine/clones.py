@@ -37,13 +37,12 @@ def lost(source: EventSource | None, definition: JobDefinition) -> Failure | Non
     return ExecutedCloneJob("another copy has its range").failure()
 
 
-def stage_out(means: Means, run: Run, log_only: bool) -> stagework.StagedOut:
-    """Send what the job has made, unless another copy of it has stored the same already: then its log alone.
+def stage_out(means: Means, run: Run, log_only: bool, failure: Failure | None = None) -> stagework.StagedOut:
+    """Send what the job has made, unless it has failed or another copy has stored the same already: then its log alone.
 
     Where the server does not answer all is sent; it decides between the copies again when it has their reports.
     """
-    failure: Failure | None = None
-    if run.definition.clone == "storeonce" and not log_only:
+    if failure is None and run.definition.clone == "storeonce" and not log_only:
         try:
             failure = lost(means.source.events, run.definition)
         except PilotError as error:

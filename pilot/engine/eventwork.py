@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pilot.core.errors import Failure, NoEvents, NotImplementedHere, PandaKill, PilotError
+from pilot.core.errors import Failure, NoEvents, NotImplementedHere, OutcomesNotStored, PandaKill, PilotError
 from pilot.core.job import JobDefinition
+from pilot.core.lifecycle import Phase
 from pilot.db.ranges import outputs_at_risk
 from pilot.engine.clones import lost
 from pilot.engine.means import Means, Run
@@ -118,11 +119,11 @@ class EventWork:
             {FOLDER, *(p[len(directory) + 1 :].split("/")[0] for p in outputs if p.startswith(f"{directory}/"))}
         )
 
-    def finish(self, run: Run, then: Callable[[], None]) -> None:
+    def finish(self, run: Run, then: Then) -> None:
         """Store and tell everything that was done, and call `then`: at once for other jobs, else when the server has
-        it all, which may take as long as the server is away."""
+        it all, which may take as long as the server is away; with the reason if it never stores it."""
         if not works_on_events(run.definition) or self._means.source.events is None:
-            then()
+            then(None)
             return
 
         def finished(summary: Summary | None, error: PilotError | None) -> None:
@@ -135,7 +136,7 @@ class EventWork:
             if error is not None:
                 run.log.error(f"event ranges: {error}")
             self._prepared.discard(run.key)
-            then()
+            then(error.failure() if isinstance(error, OutcomesNotStored) else None)
 
         self._the_service().finish(self._order(run), finished)
 
@@ -180,8 +181,9 @@ class EventWork:
             self._stop_job(key, PandaKill("the server asked for it").failure())
 
     def _stop_job(self, key: str, failure: Failure) -> None:
-        if (run := self._active.get(key)) is not None:
-            self._stop(run, failure)
+        run = self._active.get(key)
+        if run is not None and (run.job.phase is Phase.RUNNING or failure.code != OutcomesNotStored.code):
+            self._stop(run, failure)  # after the payload `finish` tells why the server does not know everything
 
     def _order(self, run: Run) -> Order:
         from pilot.engine.eventservice.service import Order
@@ -200,4 +202,5 @@ class EventWork:
         workers = run.grant.cores if run.grant else definition.cores
         site = self._means.site_for(definition)
         gap_s = float(self._means.queue_for(definition).zip_gap_s)
-        return Order(definition, str(run.directory), site, inside, paths, workers, gap_s, min(ends))
+        tries = self._means.settings.event_tell_tries
+        return Order(definition, str(run.directory), site, inside, paths, workers, gap_s, tries, min(ends))

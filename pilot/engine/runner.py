@@ -169,7 +169,7 @@ class Runner:
                 self._give_room_back(run)
                 log_only = order is Order.STAGE_OUT_LOG
                 out = partial(clones.stage_out, self.means, run, log_only)
-                self.events.finish(run, lambda: self.work(run, out, self._staged_out))
+                self.events.finish(run, lambda failure: self.work(run, partial(out, failure), self._staged_out))
             case Order.REPORT:
                 self._give_room_back(run)
                 self.reporter.poke()

@@ -31,7 +31,7 @@ _SAVE_S = 0.05
 
 class EventJob:
     """A job's desk. Everything is called in one thread; `clock` gives monotonic s. `failure` is why no more ranges
-    could be had, if that is an error."""
+    could be had, or why no more is told, if that is an error."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class EventJob:
         self._clock = clock
         self._dispatch = Dispatch(ledger, hands.present, self._outcome, hands.wake)
         self._outputs = Outputs(ledger, hands, plan.outputs, max((a.number for a in archives), default=-1) + 1)
-        self._telling = Telling(ledger, plan.tell_s, plan.cores)
+        self._telling = Telling(ledger, plan.tell_s, plan.cores, plan.tell_tries)
         self._telling.archives = {a.number: a for a in archives}
         self._pace = Pace(answer_s=plan.answer_s)
         self._began = clock()
@@ -165,9 +165,10 @@ class EventJob:
         self._save()
         self._hands.wake()
 
-    def not_told(self) -> None:
+    def not_told(self, error: PilotError | None = None) -> None:
         """It has not, or nobody knows."""
-        self._telling.not_told(self._clock())
+        self._telling.not_told(self._clock(), error)
+        self.failure = self._telling.given_up or self.failure
         self._hands.wake()
 
     def input_lost(self, numbers: Sequence[int], why: str) -> None:

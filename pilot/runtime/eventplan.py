@@ -16,11 +16,13 @@ from pilot.runtime.ledger import Ledger
 
 class Plan(msgspec.Struct, frozen=True):
     """What is known of the job beforehand: `workers` that are expected, `cores` of each, `tell_s`, the seconds between
-    two reports of outcomes that are in no archive, and `answer_s` that the server usually takes."""
+    two reports of outcomes that are in no archive, and `answer_s` that the server usually takes. After `tell_tries`
+    answers in a row that stored no outcome the server is told no more (0: for ever)."""
 
     workers: int = 1
     cores: int = 1
     tell_s: float = 10.0
+    tell_tries: int = 0
     answer_s: float = 0.5
     demand: Limits = DEFAULT
     outputs: OutputLimits = OutputLimits()

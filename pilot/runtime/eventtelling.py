@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 
-from pilot.core.errors import EventServiceFatal, EventServiceRecoverable
+from pilot.core.errors import EventServiceFatal, EventServiceRecoverable, OutcomesNotStored, PilotError
 from pilot.core.ranges import Archive, Chunk, RangeStatus, RangeUpdate, Told
 from pilot.core.rangestate import RangeState, StoredArchive
 from pilot.runtime.ledger import Ledger
 
 _MOST = 10_000
+_NAMED = 3
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 120.0
 
 
 class Telling:
-    """The outcomes that are settled and not yet told. `archives` are those that a told range may be in."""
+    """The outcomes that are settled and not yet told. `archives` are those that a told range may be in.
 
-    def __init__(self, ledger: Ledger, every_s: float = 10.0, cores: int = 1) -> None:
+    A server that is away is waited for. One that answers `tries` times in a row without storing anything is told no
+    more (0: it is told for ever): `given_up` says so, and the outcomes stay untold in the ledger.
+    """
+
+    def __init__(self, ledger: Ledger, every_s: float = 10.0, cores: int = 1, tries: int = 0) -> None:
         self._ledger = ledger
         self._every_s = every_s
         self._cores = cores
@@ -24,14 +29,16 @@ class Telling:
         self._in_flight: list[int] = []
         self._answered: list[tuple[int, bool | None]] = []
         self._failures = 0
+        self._tries, self._unstored = tries, 0
+        self.given_up: OutcomesNotStored | None = None
         self._not_before = -math.inf
         self._urgent = False
         self.archives: dict[int, StoredArchive] = {}
 
     @property
     def idle(self) -> bool:
-        """Whether everything has been told."""
-        return not (self._pending or self._in_flight)
+        """Whether everything has been told, or nothing will be any more."""
+        return self.given_up is not None or not (self._pending or self._in_flight)
 
     def add(self, numbers: list[int], urgent: bool = False) -> None:
         """These can be told; `urgent` ones are told at once, others with those of the next seconds."""
@@ -40,7 +47,7 @@ class Telling:
 
     def due(self) -> float | None:
         """When there is something to tell (monotonic s); None: not before something happens."""
-        if self._in_flight or not self._pending:
+        if self._in_flight or not self._pending or self.given_up:
             return None
         return -math.inf if self._urgent and not self._failures else self._not_before
 
@@ -66,7 +73,7 @@ class Telling:
         """The server has answered: what it refuses for good is not said again."""
         answers = [*told.stored, *([True] * (len(self._in_flight) - len(told.stored)))]
         self._answered = list(zip(self._in_flight, answers, strict=False))[::-1]
-        self._failures = 0
+        self._failures = self._unstored = 0
         self.settle()
 
     def settle(self, most: int = 1000) -> bool:
@@ -80,12 +87,24 @@ class Telling:
             self._in_flight = []
         return bool(self._answered)
 
-    def not_told(self, now: float) -> None:
-        """The answer was lost or there was none: the same is said again later."""
+    def not_told(self, now: float, error: PilotError | None = None) -> None:
+        """The answer was lost, there was none, or it was `error`: the same is said again later, unless that was tried
+        often enough."""
         self._pending = [*self._in_flight, *self._pending]
         self._in_flight = []
         self._failures += 1
         self._not_before = now + min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** min(self._failures - 1, 10))
+        if isinstance(error, OutcomesNotStored):
+            self._unstored += 1
+            if self._unstored == self._tries:
+                self.given_up = OutcomesNotStored(f"{self._untold()} after {self._tries} requests: {error}")
+
+    def _untold(self) -> str:
+        """What the server does not know: how many, and the first of them."""
+        numbers = self._pending
+        good = sum(self._ledger.state(n) is RangeState.STORED for n in numbers)
+        names = ", ".join(self._ledger.id(n) for n in numbers[:_NAMED]) + (", ..." if len(numbers) > _NAMED else "")
+        return f"{len(numbers)} outcomes ({good} finished, {len(numbers) - good} failed: {names})"
 
     def _archive(self, number: int, group: list[int]) -> Archive | None:
         stored = self.archives.get(number)

@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from pilot.core.errors import CommunicationFailure
+from pilot.core.errors import CommunicationFailure, OutcomesNotStored
 from pilot.core.ranges import RangeStatus
 from pilot.plugins.sources.dummy import DummySource
 from pilot.plugins.sources.dummy_events import DummyEvents
@@ -126,6 +126,37 @@ def test_the_server_may_be_away_while_ranges_are_worked_through(tmp_path):
     assert bench.run() == 0
     assert events.finished == [item.id for item in events.ranges] and not events.conflicts
     assert bench.final(1).events == 40
+
+
+def test_a_server_that_never_stores_outcomes_fails_the_job_and_the_pilotdb_keeps_them(tmp_path):
+    """The payload has ended by then: the report says what the server does not know, and nothing is lost here."""
+    events = DummyEvents(events=40, per_range=10)
+    events.delay_s = 0.1
+    events.update = lambda *given: deaf()
+    bench = pilot(tmp_path, events, event_job(WORK))
+    assert bench.run(event_tell_tries=2, patience_s=60) == 0
+    final = bench.final(1)
+    assert final.state == "failed" and final.error.code == 1224
+    assert "4 outcomes (4 finished, 0 failed: 9-1-1-1-1, " in final.error.message
+    assert "after 2 requests" in final.error.message and "status 500" in final.error.message
+    assert final.events == 40
+    (archive,) = bench.outputs.glob("EventService_premerge_*.tar")
+    with bench.reading() as db:
+        assert db.execute("SELECT count(*) FROM event_ranges WHERE state = 4").fetchone() == (4,)
+        assert db.execute("SELECT lfn, state FROM event_archives").fetchall() == [(archive.name, "stored")]
+
+
+def test_a_payload_at_work_is_ended_when_the_server_never_stores_outcomes(tmp_path):
+    events = DummyEvents(events=2, per_range=1)
+    events.update = lambda *given: deaf()
+    code = "import time\nfrom pilot.events import ranges\nfor r in ranges():\n    r.done()\ntime.sleep(300)"
+    bench = pilot(tmp_path, events, event_job(code))
+    assert bench.run(event_tell_tries=1, patience_s=60) == 0
+    assert bench.final(1).error.code == 1224
+
+
+def deaf():
+    raise OutcomesNotStored("status 500")
 
 
 def test_softkill_lets_the_running_ranges_finish(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pilot.core.errors import CommunicationFailure, RequestRefused
+from pilot.core.errors import CommunicationFailure, OutcomesNotStored
 from pilot.core.ranges import Archive, Chunk, Consumer, RangeStatus, RangeUpdate
 from pilot.plugins.sources.event_calls import encode_chunks
 from pilot.plugins.sources.events import EventSource
@@ -155,7 +155,7 @@ def test_so_is_one_that_speaks_the_classic_dialect(events: Events, script: Scrip
 def test_a_classic_server_that_cannot_tell_is_told_again(events: Events, script: Scripted, answer: Any) -> None:
     script.routes[CLASSIC_UPDATE] = lambda asked: (500, "oops")
     script.routes[CLASSIC_STATES] = lambda asked: answer
-    with pytest.raises(CommunicationFailure, match="oops") as caught:
+    with pytest.raises(OutcomesNotStored, match="oops") as caught:
         events(script, DialectName.CLASSIC).update(CONSUMER, [CHUNK])
     assert caught.value.retry
 
@@ -165,21 +165,37 @@ def test_what_was_not_stored_is_to_be_said_again(events: Events, script: Scripte
     script.routes[UPDATE] = lambda asked: (500, "before the commit")
     known = {"a": {"status": "finished"}} | ({"b": {"status": b}} if b else {})
     script.routes[STATES] = lambda asked: good({"5": known})
-    with pytest.raises(CommunicationFailure) as caught:
+    with pytest.raises(OutcomesNotStored) as caught:
         events(script).update(CONSUMER, [CHUNK])
     assert caught.value.retry
 
 
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+def test_what_a_proxy_says_of_a_server_that_is_away_tells_nothing_of_the_updates(
+    events: Events, script: Scripted, status: int
+) -> None:
+    script.routes[UPDATE] = lambda asked: (status, "later")
+    with pytest.raises(CommunicationFailure, match="later"):
+        events(script).update(CONSUMER, [CHUNK])
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_server_that_fails_at_everything_has_not_stored_either(events: Events, script: Scripted, status: int) -> None:
+    script.routes[UPDATE] = script.routes[STATES] = lambda asked: (status, "no")
+    with pytest.raises(OutcomesNotStored, match=str(status)):
+        events(script).update(CONSUMER, [CHUNK])
+
+
 def test_a_database_that_timed_out_has_stored_nothing(events: Events, script: Scripted) -> None:
     script.routes[UPDATE] = lambda asked: {"success": False, "message": "Timed out", "data": None}
-    with pytest.raises(CommunicationFailure, match="Timed out"):
+    with pytest.raises(OutcomesNotStored, match="Timed out"):
         events(script).update(CONSUMER, [CHUNK])
     assert script.paths() == [UPDATE]
 
 
-def test_a_refusal_is_none_to_repeat(events: Events, script: Scripted) -> None:
+def test_what_is_refused_is_not_stored(events: Events, script: Scripted) -> None:
     script.routes[UPDATE] = lambda asked: (403, "no role")
-    with pytest.raises(RequestRefused):
+    with pytest.raises(OutcomesNotStored, match="no role"):
         events(script).update(CONSUMER, [CHUNK])
 
 

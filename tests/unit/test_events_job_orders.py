@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from pilot.core.errors import CommunicationFailure, NoEvents, NoStorage
+from pilot.core.errors import CommunicationFailure, NoEvents, NoStorage, OutcomesNotStored
 from pilot.core.ranges import EventRange, Granted, RangeStatus, Told
 from pilot.core.rangestate import ArchiveState, RangeState, StoredArchive
 from pilot.runtime.eventjob import EventJob
@@ -100,10 +100,11 @@ class World:
         self.now = 100.0
         self.hands = Hands()
         self.limits = limits
+        self.tries = 0
         self.take_up(Ledger())
 
     def take_up(self, ledger, archives=()):
-        plan = Plan(workers=2, outputs=OutputLimits(**{"age_s": 50.0, **self.limits}))
+        plan = Plan(workers=2, tell_tries=self.tries, outputs=OutputLimits(**{"age_s": 50.0, **self.limits}))
         self.hands.job = self.job = EventJob(ledger, self.hands, plan, lambda: self.now, archives)
 
     def grant(self, count, exhausted=False, first=0):
@@ -292,6 +293,41 @@ def test_a_lost_answer_is_said_again_later_and_less_and_less_often(world):
         assert len(world.hands.told) == count
         world.pass_time(0.2)
         assert len(world.hands.told) == count + 1
+
+
+def test_a_server_that_answers_without_storing_is_told_no_more_after_so_many_answers(world):
+    world.tries = 3
+    world.take_up(Ledger())
+    peer = world.worker()
+    world.grant(2, exhausted=True)
+    world.job.failed(peer, Failed("r0", "bad"))
+    world.job.end()
+    away, deaf = CommunicationFailure("away"), OutcomesNotStored("status 500")
+    for error in (deaf, away, away, away, away, deaf):
+        world.pass_time(130)
+        world.job.not_told(error)
+    assert world.job.failure is None and not world.hands.ended, "one that is away is waited for"
+    world.pass_time(130)
+    world.job.not_told(deaf)
+    world.pass_time(1000)
+    assert len(world.hands.told) == 7 and world.hands.ended == 1
+    assert world.job.failure.code == 1224
+    assert "1 outcomes (0 finished, 1 failed: r0) after 3 requests: " in str(world.job.failure)
+    assert world.job.ledger.untold == 1, "it stays in the PilotDB as what nobody has been told"
+
+
+def test_an_answer_that_stores_starts_the_count_anew(world):
+    world.tries = 2
+    world.take_up(Ledger())
+    peer = world.worker(asks=5)
+    world.grant(4)
+    for n in range(4):
+        world.job.failed(peer, Failed(f"r{n}", "bad"))
+        world.pass_time(20)
+        world.job.not_told(OutcomesNotStored("status 500"))
+        world.pass_time(20)
+        world.job.told(Told((True,)))
+    assert world.job.failure is None and world.job.ledger.untold == 0
 
 
 def test_a_storage_that_refuses_costs_the_ranges_in_the_end(world):

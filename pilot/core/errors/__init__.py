@@ -10,6 +10,7 @@ from pilot.core.errors.events import (
     EventServiceRecoverable,
     MessageHandlingFailure,
     NoEvents,
+    OutcomesNotStored,
 )
 from pilot.core.errors.payload import (
     BadAlloc,
@@ -256,6 +257,7 @@ __all__ = [
     "NotDefined",
     "NotImplementedHere",
     "NotSameLength",
+    "OutcomesNotStored",
     "OutputFileTooLarge",
     "Owner",
     "PandaKill",

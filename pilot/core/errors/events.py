@@ -9,6 +9,12 @@ class EventServiceRecoverable(PilotError):
     code, retry, owner = 1224, True, Owner.PAYLOAD
 
 
+class OutcomesNotStored(EventServiceRecoverable):
+    """The server answers but does not store what became of event ranges."""
+
+    # The number is its parent's: others can work the ranges through again.
+
+
 class EventServiceFatal(PilotError):
     """The event service job failed for good."""
 

@@ -103,7 +103,10 @@ class JobHands:
         def done(told: Told | None, error: PilotError | None) -> None:
             if told is None:
                 _log.warning("%s: the outcomes of event ranges were not told: %s", self.key, error)
-                self.job.not_told()
+                before = self.job.failure
+                self.job.not_told(error)
+                if self.job.failure is not None and self.job.failure is not before:
+                    self._on_trouble(self.job.failure)
                 return
             self.job.told(told)
             if word := told.commands.get(self._consumer.job_id):

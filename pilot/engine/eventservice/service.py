@@ -43,7 +43,7 @@ class Order(msgspec.Struct, frozen=True):
 
     `directory` is the job's, `inside` the same as the payload sees it, `site` where outputs go. `paths` maps LFN to
     where the payload finds an input. `workers` are expected at once, archives closed at least every `gap_s` (0: the
-    usual). `deadline`: monotonic s by which all must be told.
+    usual). `tell_tries`: see `Plan`. `deadline`: monotonic s by which all must be told.
     """
 
     definition: JobDefinition
@@ -53,6 +53,7 @@ class Order(msgspec.Struct, frozen=True):
     paths: dict[str, str] = {}
     workers: int = 1
     gap_s: float = 0.0
+    tell_tries: int = 0
     deadline: float | None = None
 
 
@@ -129,7 +130,8 @@ class EventService:
     def finish(self, order: Order, then: Callable[[Summary | None, PilotError | None], None]) -> None:
         """The payload has ended (or never ran in this pilot): store and tell everything, then close.
 
-        It may take as long as the server is away; `then` is called when the server has everything.
+        It may take as long as the server is away; `then` is called when the server has everything, or has answered
+        often enough without storing it.
         """
 
         def finish() -> None:
@@ -212,7 +214,7 @@ class EventService:
             lambda error: self._post(lambda: self._on_trouble(key, error)),
         )
         archives = self._tools.store.archives(key)
-        plan = plan_of(order.definition, order.workers, order.gap_s, self._source.answer_s)
+        plan = plan_of(order.definition, order.workers, order.gap_s, self._source.answer_s, order.tell_tries)
         hands.job = EventJob(ledger, hands, plan, time.monotonic, archives)
         if order.deadline is not None:
             hands.job.end_by(order.deadline)

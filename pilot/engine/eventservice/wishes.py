@@ -10,13 +10,13 @@ from pilot.runtime.eventplan import Plan
 _MB = 1_000_000
 
 
-def plan_of(definition: JobDefinition, workers: int, gap_s: float = 0.0, answer_s: float = 0.5) -> Plan:
+def plan_of(definition: JobDefinition, workers: int, gap_s: float = 0.0, answer_s: float = 0.5, tries: int = 0) -> Plan:
     """The plan: `zipPerMB` bounds an archive's size, `gap_s` (the queue's `zip_time_gap`, if it has one) its age."""
     limits = OutputLimits()
     size = _positive(definition.raw.get("zipPerMB"))
     outputs = OutputLimits(bytes=int(size * _MB) if size else limits.bytes, age_s=gap_s or limits.age_s)
     cores = max(1, definition.cores // max(1, workers))
-    return Plan(workers=max(1, workers), cores=cores, answer_s=answer_s, outputs=outputs)
+    return Plan(workers=max(1, workers), cores=cores, tell_tries=tries, answer_s=answer_s, outputs=outputs)
 
 
 def version_of(definition: JobDefinition) -> int:

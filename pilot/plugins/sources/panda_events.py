@@ -6,15 +6,18 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from pilot.core.errors import RequestRefused
+from pilot.core.errors import CommunicationFailure, OutcomesNotStored
 from pilot.core.ranges import Chunk, Consumer, Granted, KnownRange, RangeUpdate, ServerRangeState, Told
+from pilot.lib.http import Reply
 from pilot.plugins.sources import event_calls
-from pilot.plugins.sources.dialect import BrokenAnswer
+from pilot.plugins.sources.dialect import BrokenAnswer, Call
 from pilot.plugins.sources.panda_server import PandaServer, Tongue, refusal
 from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
 
 #: Updates in one request: a tenth of what the server takes.
 _AT_ONCE = 10_000
+#: Answers of what stands before a server that is away or busy: they say nothing of the updates.
+_AWAY = frozenset({408, 425, 429, 502, 503, 504})
 #: States of a range in which the server has not heard of its end.
 _OPEN = frozenset(
     word
@@ -51,10 +54,20 @@ class PandaEvents:
         return Told(tuple(stored), commands)
 
     def _update(self, consumer: Consumer, chunks: Sequence[Chunk], version: int) -> Told:
-        """One request. Servers are known to fail after they have stored the updates: then their states tell."""
+        """One request. Raises `CommunicationFailure` of a server that is away, `OutcomesNotStored` of one that answers
+        but has not stored them."""
         updates = [update for chunk in chunks for update in chunk.updates]
         call = event_calls.update_call(self._name, chunks, version)
         reply = self._server.exchange(call)
+        if reply.status in _AWAY:
+            raise refusal(call, reply)
+        try:
+            return self._read(consumer, updates, call, reply)
+        except CommunicationFailure as error:
+            raise OutcomesNotStored(str(error)) from error
+
+    def _read(self, consumer: Consumer, updates: Sequence[RangeUpdate], call: Call, reply: Reply) -> Told:
+        """What was answered. Servers are known to fail after they have stored the updates: then their states tell."""
         failed = refusal(call, reply)
         if reply.status == 200:
             try:
@@ -69,8 +82,8 @@ class PandaEvents:
         """The answer that the server owed, from what it knows now. Raises `failed` unless it knows of every end."""
         try:
             known = self.states(consumer)
-        except RequestRefused:
-            raise failed from None  # it has no such call
+        except CommunicationFailure:
+            raise failed from None  # it has no such call, or fails at this one too
         # A fatal range gets another attempt number, so it is found by the rest of its name.
         known = {_base(name): facts for name, facts in known.items()} | known
         found = [known.get(update.id, known.get(_base(update.id), _UNKNOWN)) for update in updates]
