@@ -139,7 +139,7 @@ class Attempter:
 
     def _finish(self, tool: CopyTool, item: Try, moved: Moved, sums: dict[str, str], watch: Watch) -> Tried:
         """Verify what arrived and give it its name, or remove it."""
-        kind, judged, descriptor = "", moved.fault is None, moved.descriptor
+        kind, judged, descriptor = moved.kind, moved.fault is None, moved.descriptor
         if item.feed is not None:
             item.feed.leave()
         try:

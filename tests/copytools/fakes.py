@@ -225,18 +225,30 @@ class Client:
                 yield {**did, **told, "pfns": {"file://" + place(":" + did["name"]): {"rse": "A", "type": "DISK"}}}
 """,
     "rucio/client/downloadclient.py": """
-import os, shutil
+import hashlib, os, shutil, zlib
 from rucio.client import place
 class DownloadClient:
     def __init__(self, client=None, tracing=True):
         assert not tracing
-    def download_dids(self, items, threads, deactivate_file_download_exceptions=False):
+    def download_dids(self, items, threads, traces_copy_out=None, deactivate_file_download_exceptions=False):
         assert deactivate_file_download_exceptions
         done = []
         for item in items:
             name = item["did"].partition(":")[2]
             if not os.path.exists(place(item["did"])):
                 done.append({**item, "clientState": "FILE_NOT_FOUND"})
+                continue
+            data = open(place(item["did"]), "rb").read()
+            have = {"adler32": "%08x" % zlib.adler32(data), "md5": hashlib.md5(data).hexdigest()}
+            wrong = [(have[kind], item[kind]) for kind in have if item.get(kind, have[kind]) != have[kind]]
+            if wrong:
+                reason = "Checksum validation failed: Local checksum: %s, Rucio checksum: %s" % wrong[0]
+                traces_copy_out.append({"clientState": "FAIL_VALIDATE", "stateReason": reason})
+                done.append({**item, "clientState": "FAILED"})
+                continue
+            if name == "unreachable":
+                traces_copy_out.append({"clientState": "FAILED", "stateReason": "The door  is shut"})
+                done.append({**item, "clientState": "FAILED"})
                 continue
             shutil.copyfile(place(item["did"]), os.path.join(item["base_dir"], os.path.basename(name)))
             done.append({**item, "clientState": "DONE"})

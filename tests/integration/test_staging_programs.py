@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pilot.core.staging import ToolSettings
-from pilot.core.transfer import Direction
+from pilot.core.transfer import Checksum, Direction, Endpoint, Transfer
 from pilot.lib.cancel import Cancel
 from pilot.staging.request import read_request
 from tests.copytools import fakes
@@ -169,3 +169,31 @@ def test_container_images_are_fetched_as_the_destination_wants_them(tmp_path: Pa
     assert sorted(os.listdir(tmp_path / "o")) == ["i0", "i1", "i3", "i4"]
     (outcome,) = carry(request.transfers[:1], ToolSettings(environment={"PATH": str(tmp_path)}), max_attempts=1)
     assert outcome.failure and outcome.failure.code == 1342 and "podman" in outcome.failure.message
+
+
+@pytest.mark.parametrize(
+    ("lfn", "sums", "code", "retry", "said"),
+    [
+        ("f", adler(b"other"), 1171, False, "Checksum validation failed"),
+        ("f", (Checksum("md5", "0" * 32),), 1145, False, "Checksum validation failed"),
+        ("unreachable", (), 1099, True, "The door is shut"),
+    ],
+)
+def test_rucio_clients_that_only_say_failed_are_asked_why(
+    tmp_path: Path, lfn: str, sums: tuple[Checksum, ...], code: int, retry: bool, said: str
+) -> None:
+    content(tmp_path / "data" / lfn)
+    words = {"PATH": os.environ["PATH"], "PYTHONPATH": fakes.rucio_clients(tmp_path / "lib", tmp_path / "data")}
+    wanted = Transfer(
+        lfn=lfn,
+        scope="test",
+        sources=(Endpoint("root://far/f", rse="A"),),
+        targets=(Endpoint(str(tmp_path / "o" / "f")),),
+        direction=Direction.IN,
+        checksums=sums,
+        copytool="rucio",
+    )
+    (outcome,) = carry([wanted], ToolSettings(environment=words), max_attempts=1)
+    assert outcome.failure and (outcome.failure.code, outcome.failure.retry) == (code, retry), outcome.failure
+    assert said in outcome.failure.message
+    assert os.listdir(tmp_path / "o") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from pilot.core.staging import ToolSettings
-from pilot.core.transfer import Direction
+from pilot.core.transfer import Checksum, Direction, Endpoint, Transfer
 from tests.copytools.making import adler, carry, content, order
 
 RSES = ["SITEA_POSIX", "SITEB_XROOTD", "SITEC_WEBDAV", "SITED_GFAL"]
@@ -65,6 +66,19 @@ def test_a_damaged_replica_is_refused_and_leaves_nothing(
     Path(sent.target.removeprefix("file://").removeprefix("localhost")).write_bytes(b"DATA")
     (back,) = carry([order(f"rucio:///{did}", tmp_path / "o" / "f", direction=Direction.IN)], settings, max_attempts=1)
     assert back.failure is not None
+    assert (back.failure.code, back.failure.retry) == (1171, False), back.failure
+    assert adler(b"data")[0].value in back.failure.message and adler(b"DATA")[0].value in back.failure.message
+    by_address = Transfer(
+        lfn=name(tmp_path),
+        scope=rucio["scope"],
+        sources=(Endpoint(sent.target, rse="SITEA_POSIX"),),
+        targets=(Endpoint(str(tmp_path / "o" / "f")),),
+        direction=Direction.IN,
+        checksums=(Checksum("md5", hashlib.md5(b"data").hexdigest()),),
+        copytool="rucio",
+    )
+    (back,) = carry([by_address], settings, max_attempts=1)
+    assert back.failure and back.failure.code == 1145, back.failure
     assert os.listdir(tmp_path / "o") == []
 
 

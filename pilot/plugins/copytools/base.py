@@ -107,6 +107,7 @@ class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
     `target` is set if the file lies elsewhere than asked for; `resumed` if it began with what an earlier try had left.
     `proven`: the storage has told that it has this very content; else the engine asks with `stat`.
     `descriptor` is of a local target that has no name yet: the engine gives it one, or closes it and it is gone.
+    `kind`: with the faults CORRUPT and DAMAGED, which checksum did not fit, where the tool knows.
     """
 
     size: int = 0
@@ -118,6 +119,7 @@ class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
     descriptor: int | None = None
     fault: Fault | None = None
     detail: str = ""
+    kind: str = ""
 
 
 class Found(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -105,16 +105,18 @@ class Rucio:
         """All files by one process; those to fetch and those to send in turn."""
         watch.begin_plain(sum(move.size or 0 for move in moves))
         for move in moves:
+            kind = ""
             try:
                 inward = move.target[:1] == "/"
                 job = self._get_job(move, watch) if inward else self._put_job(move, watch)
                 request = {"do": "get" if inward else "put", "jobs": [job]}
                 (answer,) = self._children.ask(request, 1, watch)
+                kind = str(answer.get("kind") or "")
                 yield _arrived(move, answer)
             except ToolError as error:
                 if error.fault in (Fault.CANCELLED, Fault.NO_TOOL):
                     raise
-                yield Moved(fault=error.fault, detail=error.detail)
+                yield Moved(fault=error.fault, detail=error.detail, kind=kind)
 
     def _get_job(self, move: Move, watch: Watch) -> dict[str, Any]:
         if not os.path.isdir(os.path.dirname(move.target)):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 Answer = dict[str, Any]
+_MD5_DIGITS = 32
 
 
 class _Log(logging.Logger):
@@ -56,21 +57,38 @@ def get(client: Any, job: dict[str, Any]) -> Answer:
         item: dict[str, Any] = {"did": job["did"], "base_dir": folder, "no_subdir": True}
         item["transfer_timeout"] = job["timeout"]
         downloads = DownloadClient(client=client, tracing=False)
+        told: list[dict[str, Any]] = []
+        words = {"traces_copy_out": told, "deactivate_file_download_exceptions": True}
         if job.get("pfn"):
             item.update({"pfn": job["pfn"], "rse": job.get("rse") or ""}, **(job.get("sums") or {}))
-            (done,) = downloads.download_pfns([item], 1, deactivate_file_download_exceptions=True)
+            (done,) = downloads.download_pfns([item], 1, **words)
         else:
             if job.get("rse"):
                 item["rse"] = job["rse"]
-            (done,) = downloads.download_dids([item], 1, deactivate_file_download_exceptions=True)
-        state = str(getattr(done["clientState"], "value", done["clientState"]))
+            (done,) = downloads.download_dids([item], 1, **words)
+        state = _word(done["clientState"])
         files = os.listdir(folder)
         if state not in ("DONE", "ALREADY_DONE", "FOUND_IN_PCACHE") or len(files) != 1:
-            return {"error": state, "message": f"{job['did']}: {state}"}
+            return _why(job, state, told)
         os.rename(os.path.join(folder, files[0]), job["target"])
         return {"ok": True}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _why(job: dict[str, Any], state: str, told: list[dict[str, Any]]) -> Answer:
+    """Why there is no file. Its own state says no more than that; the trace of the last try has the reason."""
+    last = told[-1] if told else {}
+    reason = " ".join(str(last.get("stateReason") or "").split())
+    answer: Answer = {"error": state, "message": f"{job['did']}: {reason or state}"}
+    if state == "FAILED" and _word(last.get("clientState")) == "FAIL_VALIDATE":
+        md5 = len(reason.rpartition(" ")[2]) == _MD5_DIGITS
+        answer.update(error="FAIL_VALIDATE", kind="md5" if md5 else "adler32")
+    return answer
+
+
+def _word(state: Any) -> str:
+    return str(getattr(state, "value", state))
 
 
 def put(client: Any, job: dict[str, Any]) -> Answer:
