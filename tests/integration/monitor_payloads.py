@@ -37,7 +37,6 @@ def inbox() -> Inbox:
 
 @pytest.fixture
 def monitor(inbox: Inbox) -> Iterator[Monitor]:
-    process.become_subreaper()
     monitor = Monitor(inbox.put, interval_s=0.2, record_s=0.2)
     monitor.start()
     yield monitor
@@ -47,5 +46,6 @@ def monitor(inbox: Inbox) -> Iterator[Monitor]:
 @pytest.fixture
 def payload(tmp_path: Path) -> Iterator[Start]:
     """Start a burner in `tmp_path`; what is left of it is ended after the test."""
+    process.become_subreaper()
     with python_children(tmp_path, BURN) as start:
         yield start

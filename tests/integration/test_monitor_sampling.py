@@ -130,7 +130,7 @@ def test_daemons_that_come_and_go_between_two_looks_are_counted(inbox: Inbox, pa
     after = os.times()
     truth_s = after.children_user + after.children_system - before.children_user - before.children_system
     assert truth_s > 0.6
-    assert usage.cpu_s == pytest.approx(truth_s, rel=0.03)
+    assert usage.cpu_s == pytest.approx(truth_s, rel=0.15), "ticks of 40 short lives; unseen they would be 0.6 s less"
 
 
 def test_ended_session_leaders_that_nobody_waits_for_do_not_pile_up(
