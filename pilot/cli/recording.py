@@ -204,11 +204,12 @@ def make_records(options: Mapping[str, Any], transfers: Sequence[Transfer], envi
 
 
 def _traces(options: Mapping[str, Any], transfers: Sequence[Transfer], environ: Mapping[str, str]) -> Record:
-    from pilot.cli.staging import tool_settings
+    from pilot.cli.staging import proxy_owner, tool_settings
     from pilot.lib.httppool import Tls
 
     tools = tool_settings(environ)
     facts: dict[str, Any] = {"local_site": options["local_site"], "queue": environ.get("PANDA_RESOURCE", "")}
+    facts["user_dn"] = proxy_owner(tools.proxy_file)
     for field, name in (("job_id", "PandaID"), ("task_id", "PanDA_TaskID")):
         facts[field] = int(environ[name]) if environ.get(name, "").isdigit() else 0
     return TraceRecord(options["traces"], transfers, Tls(tools.ca_path, tools.proxy_file), facts)

@@ -89,4 +89,15 @@ def make_traces(settings: Settings, node: Node) -> tuple[Traces | None, Callable
     from pilot.staging.trace import trace_version
 
     sink = TraceSink(settings.rucio_host)
-    return Traces(sink.put, trace_version(__version__), node.host, node.site, settings.queue), sink.close
+    user = proxy_owner(tool_settings(os.environ, proxy=settings.proxy).proxy_file)
+    return Traces(sink.put, trace_version(__version__), node.host, node.site, settings.queue, user), sink.close
+
+
+def proxy_owner(path: str) -> str:
+    """Whose a proxy is, as traces name users; empty where there is none or it cannot be read."""
+    from pilot.lib.certificate import owner
+
+    try:
+        return owner(path) if path else ""
+    except (OSError, ValueError):
+        return ""

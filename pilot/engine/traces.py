@@ -13,12 +13,16 @@ from pilot.staging.trace import Tracer, trace_of
 
 
 class Traces:
-    """`put` takes one trace and returns at once; may be called from any thread."""
+    """`put` takes one trace and returns at once; may be called from any thread.
+
+    `user` is who moves the files of jobs that do not say whose they are.
+    """
 
     def __init__(
-        self, put: Callable[[Mapping[str, Any]], None], version: str, host: str, site: str, queue: str
+        self, put: Callable[[Mapping[str, Any]], None], version: str, host: str, site: str, queue: str, user: str = ""
     ) -> None:
         self._put = put
+        self._user = user
         self._version, self._host, self._site, self._queue = version, host, site, queue
 
     def tell(self, definition: JobDefinition, outcomes: Iterable[Outcome]) -> None:
@@ -29,7 +33,7 @@ class Traces:
             version=self._version,
             local_site=self._site,
             host=self._host,
-            user_dn=definition.user,
+            user_dn=definition.user or self._user,
             job_id=definition.job_id,
             task_id=definition.task_id or 0,
             definition_id=definition.definition_id or 0,

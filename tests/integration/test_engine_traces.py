@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import threading
@@ -9,7 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pilot.lib.program import own_command, own_environment
+from tests.certificates import Authority
 
 
 class _Rucio(ThreadingHTTPServer):
@@ -32,7 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def _job(folder: Path, status: int) -> tuple[int, list[dict[str, Any]]]:
+def _job(folder: Path, status: int, proxy: str = "", **more: str) -> tuple[int, list[dict[str, Any]]]:
     (folder / "in.txt").write_text("data\n")
     job = {
         "PandaID": 5,
@@ -44,6 +48,7 @@ def _job(folder: Path, status: int) -> tuple[int, list[dict[str, Any]]]:
         "scopeIn": "s",
         "outFiles": "out.txt",
         "scopeOut": "s",
+        **more,
     }
     (folder / "job.json").write_text(json.dumps(job))
     rucio = _Rucio(status)
@@ -53,7 +58,8 @@ def _job(folder: Path, status: int) -> tuple[int, list[dict[str, Any]]]:
         url = f"http://127.0.0.1:{rucio.server_address[1]}/traces/"
         command = own_command("run", "--source", "local", "--queue", "Q", "--workdir", str(folder / "w"))
         command += ["--rucio-traces", "true", "--rucio-host", url, str(folder / "job.json")]
-        done = subprocess.run(command, env=own_environment(), capture_output=True, timeout=60, check=False)
+        env = own_environment() | ({"X509_USER_PROXY": proxy} if proxy else {})
+        done = subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)
     finally:
         rucio.shutdown()
         rucio.server_close()
@@ -72,3 +78,10 @@ def test_a_rucio_that_refuses_costs_no_job(tmp_path: Path) -> None:
     code, traces = _job(tmp_path, 500)
     assert code == 0 and len(traces) >= 1
     assert list((tmp_path / "w" / "storage").rglob("out.txt"))
+
+
+@pytest.mark.parametrize(("job", "user"), [({}, "/CN=user"), ({"prodUserID": "/CN=Ada"}, "/CN=Ada")])
+def test_traces_name_the_job_s_user_else_the_owner_of_the_proxy(tmp_path: Path, job: dict[str, str], user: str) -> None:
+    code, traces = _job(tmp_path, 201, str(Authority(tmp_path).proxy), **job)
+    assert code == 0
+    assert {(t["usrdn"], t["usr"]) for t in traces} == {(user, hashlib.md5(user.encode()).hexdigest())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import sqlite3
@@ -16,6 +17,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.certificates import Authority
 from tests.copytools.webserver import serving, until
 from tests.integration.test_staging_cli import ROOT, SCHEMAS, pilot
 
@@ -148,7 +150,9 @@ def test_each_attempt_is_told_to_rucio_where_that_is_asked_for(tmp_path: Path) -
             ]
             url = f"http://127.0.0.1:{server.server_address[1]}/traces/"
             words = ["transfer", listed(tmp_path, *entries), "--traces", url, "--local-site", "HERE"]
-            done = pilot(*words, cwd=tmp_path, PandaID="17", PanDA_TaskID="3", PANDA_RESOURCE="Q")
+            proxy = str(Authority(tmp_path).proxy)
+            whose = {"PandaID": "17", "PanDA_TaskID": "3", "PANDA_RESOURCE": "Q", "X509_USER_PROXY": proxy}
+            done = pilot(*words, cwd=tmp_path, **whose)
             assert done.returncode == 2, done.stderr
     finally:
         server.shutdown()
@@ -163,6 +167,7 @@ def test_each_attempt_is_told_to_rucio_where_that_is_asked_for(tmp_path: Path) -
     assert told == ["s", "d", "12", 4, "17", 3, "Q", "HERE"]
     assert trace["ip"] == "127.0.0.1" and trace["hostname"] and "+" in trace["eventVersion"]
     assert trace["timeStart"] <= trace["validateStart"] <= trace["timeEnd"]
+    assert (trace["usrdn"], trace["usr"]) == ("/CN=user", hashlib.md5(b"/CN=user").hexdigest())
     assert len(trace) == 30
 
 
