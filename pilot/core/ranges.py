@@ -63,7 +63,8 @@ class ServerRangeState(IntEnum):
 
 
 class RangeUpdate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What became of one range. `cpu_s` and `cores` as the worker used them.
+    """What became of one range. `cpu_s` and `cores` as the worker used them, `loss` that of a hyper-parameter point,
+    which Harvester is told and a server is not (protocol.md 5.3).
 
     `path`, `size` and `adler32` tell of an output that is reported on its own, outside an archive.
     """
@@ -80,6 +81,7 @@ class RangeUpdate(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     size: int | None = None
     adler32: str = ""
     events: int | None = None
+    loss: float | None = None
 
 
 class Archive(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -25,13 +25,15 @@ class RangeState(IntEnum):
 
 
 class Said(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What was said of a range: by the worker (its output, s of CPU and wall time), or why it failed."""
+    """What was said of a range: by the worker (its output, s of CPU and wall time, the loss of a hyper-parameter
+    point), or why it failed."""
 
     output: str = ""
     cpu_s: float | None = None
     wall_s: float | None = None
     failure: str = ""
     fatal: bool = False
+    loss: float | None = None
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

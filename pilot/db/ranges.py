@@ -32,15 +32,16 @@ CREATE TABLE event_archives (
   surl TEXT NOT NULL, PRIMARY KEY (key, archive)
 ) WITHOUT ROWID;
 """
+LOSSES = "ALTER TABLE event_ranges ADD COLUMN loss REAL"
 
-_INSERT = "INSERT INTO event_ranges VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT = "INSERT INTO event_ranges VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _UPDATE = (
-    "UPDATE event_ranges SET state=?, tries=?, archive=?, output=?, cpu_s=?, wall_s=?, failure=?, fatal=?"
+    "UPDATE event_ranges SET state=?, tries=?, archive=?, output=?, cpu_s=?, wall_s=?, failure=?, fatal=?, loss=?"
     " WHERE key=? AND n=?"
 )
 _SELECT = (
     "SELECT n, id, lfn, guid, scope, path, start_event, last_event, extra, state, tries, archive, output, cpu_s,"
-    " wall_s, failure, fatal FROM event_ranges JOIN event_files USING (key, file) WHERE key = ? ORDER BY n"
+    " wall_s, failure, fatal, loss FROM event_ranges JOIN event_files USING (key, file) WHERE key = ? ORDER BY n"
 )
 
 
@@ -145,15 +146,20 @@ def _changing(row: Row) -> tuple[object, ...]:
     archive = None if row.archive < 0 else row.archive
     said = row.said
     if said is None:
-        return (int(row.state), row.tries, archive, None, None, None, None, None)
+        return (int(row.state), row.tries, archive, None, None, None, None, None, None)
     return (int(row.state), row.tries, archive, said.output or None, said.cpu_s, said.wall_s) + (
-        (said.failure, said.fatal) if said.failure else (None, None)
+        (said.failure, said.fatal, said.loss) if said.failure else (None, None, said.loss)
     )
 
 
 def _said(
-    output: str | None, cpu_s: float | None, wall_s: float | None, failure: str | None, fatal: int | None
+    output: str | None,
+    cpu_s: float | None,
+    wall_s: float | None,
+    failure: str | None,
+    fatal: int | None,
+    loss: float | None,
 ) -> Said | None:
-    if output is None and cpu_s is None and wall_s is None and failure is None:
+    if output is None and cpu_s is None and wall_s is None and failure is None and loss is None:
         return None
-    return Said(output or "", cpu_s, wall_s, failure or "", bool(fatal))
+    return Said(output or "", cpu_s, wall_s, failure or "", bool(fatal), loss)

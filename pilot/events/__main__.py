@@ -1,11 +1,11 @@
-"""`python3 -m pilot.events [-j N] [--output NAME] -- COMMAND [ARG...]`: one run of a program for each event range.
+"""`python3 -m pilot.events [OPTIONS] -- COMMAND [ARG...]`: one run of a program for each event range.
 
 For programs that know nothing of event ranges, and for what takes several steps a range (`sh -c 'before && work &&
 after'`), as hyper-parameter points do. Each run has a directory of its own, `range.<id>` in the present one. What it
 is about stands in the arguments ({id} {lfn} {guid} {scope} {path} {first} {last} are replaced) and in `range.json`,
 which PILOT_RANGE names: there with `hp_point` and whatever else the server sent (`extra`). A run that ends well is a
-range that is done, with the file NAME of its directory as output; one that does not, or leaves no such file, is one
-that failed.
+range that is done, with the file NAME of its directory as output (`--output NAME`) and the loss that another tells
+(`--loss NAME`); one that does not, or leaves no such file, is one that failed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m pilot.events", description=__doc__.splitlines()[0])
     parser.add_argument("-j", "--workers", type=int, default=1, help="how many at once")
     parser.add_argument("--output", default="", help="the file that each run leaves in its directory")
+    parser.add_argument("--loss", default="", help="the file with its loss: a number, or JSON that has it as `loss`")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(words)
     troubles: list[str] = []
@@ -36,7 +37,7 @@ def main(words: list[str]) -> int:
     def work(number: int) -> None:
         try:
             for item in ranges(worker=f"runner-{os.getpid()}-{number}"):
-                _one(item, options.command, options.output)
+                _one(item, options.command, options.output, options.loss)
         except (NoPilot, PilotGone) as error:
             troubles.append(str(error))
 
@@ -50,7 +51,7 @@ def main(words: list[str]) -> int:
     return 1 if troubles else 0
 
 
-def _one(item: Range, command: list[str], output: str) -> None:
+def _one(item: Range, command: list[str], output: str, loss: str) -> None:
     place = os.path.abspath("range." + item.id.replace("/", "_"))
     about = {
         "id": item.id, "lfn": item.lfn, "guid": item.guid, "scope": item.scope, "path": item.path,
@@ -70,7 +71,16 @@ def _one(item: Range, command: list[str], output: str) -> None:
     elif output and not os.path.exists(made):
         item.failed("it left no file " + output)
     else:
-        item.done(made if output else "")
+        try:
+            item.done(made if output else "", _loss(os.path.join(place, loss)) if loss else None)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            item.failed(f"it left no loss in {loss}: {error}")
+
+
+def _loss(path: str) -> float:
+    with open(path) as file:
+        told = json.load(file)
+    return float(told["loss"] if isinstance(told, dict) else told)
 
 
 def _filled(word: str, about: dict[str, object]) -> str:

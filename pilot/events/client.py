@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import threading
 import time
@@ -57,12 +58,16 @@ class Range:
         self.started = 0.0
         self.cpu_s = 0.0
 
-    def done(self, output: str = "") -> None:
-        """The range has been worked through; `output` is its file (empty: it has none), left alone from now on.
+    def done(self, output: str = "", loss: float | None = None) -> None:
+        """The range has been worked through; `output` is its file (empty: it has none), left alone from now on, `loss`
+        what a hyper-parameter point gave.
 
-        Raises ValueError if the range has had an outcome before.
+        Raises ValueError if the range has had an outcome before, or the loss is no finite number.
         """
-        self._end({"type": "done", "id": self.id, "path": os.path.abspath(output) if output else ""})
+        message = {"type": "done", "id": self.id, "path": os.path.abspath(output) if output else ""}
+        if loss is not None and not math.isfinite(loss):
+            raise ValueError(f"range {self.id}: the loss is {loss}")
+        self._end(message if loss is None else {**message, "loss": float(loss)})
 
     def failed(self, why: str, fatal: bool = False) -> None:
         """The range could not be worked through. `fatal`: nobody need try it again."""

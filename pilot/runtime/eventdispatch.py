@@ -84,7 +84,7 @@ class Dispatch:
     def done(self, peer: Peer, message: Done) -> bool:
         """It has worked a range through. False, and the worker is told, if the range is not its own."""
         n = self._ledger.number(message.id)
-        said = Said(message.path, message.cpu_s, message.wall_s)
+        said = Said(message.path, message.cpu_s, message.wall_s, loss=message.loss)
         if n is None or not self._ledger.done(peer.number, n, said):
             peer.refuse(message.id, "this range is not with this worker")
             return False

@@ -125,7 +125,7 @@ class Telling:
         said = self._ledger.said(n)
         id = self._ledger.id(n)
         if self._ledger.state(n) is RangeState.STORED:
-            return RangeUpdate(id, RangeStatus.FINISHED, self._cores, said.cpu_s)
+            return RangeUpdate(id, RangeStatus.FINISHED, self._cores, said.cpu_s, loss=said.loss)
         status = RangeStatus.FATAL if said.fatal else RangeStatus.FAILED
         code = (EventServiceFatal if said.fatal else EventServiceRecoverable).code
         return RangeUpdate(id, status, self._cores, said.cpu_s, error_code=code, error_text=said.failure[:500])

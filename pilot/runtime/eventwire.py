@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from pilot.core.errors import MessageHandlingFailure
 from pilot.core.ranges import EventRange
@@ -34,19 +35,21 @@ class Waiting(msgspec.Struct, frozen=True, tag_field="type", tag="waiting"):
 
 
 class Done(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="done"):
-    """It has worked a range through; `path` is the output's, empty if there is none."""
+    """It has worked a range through; `path` is the output's, empty if there is none, `loss` that of a hyper-parameter
+    point."""
 
     id: str
     path: str = ""
     cpu_s: float | None = None
     wall_s: float | None = None
+    loss: float | None = None
 
 
 def possible(said: Done, most_s: float) -> Done:
     """The same without times that cannot be: negative ones, no numbers, walls of more than `most_s`."""
     cpu_s = said.cpu_s if said.cpu_s is not None and 0.0 <= said.cpu_s < math.inf else None
     wall_s = said.wall_s if said.wall_s is not None and 0.0 <= said.wall_s <= most_s else None
-    return said if (cpu_s, wall_s) == (said.cpu_s, said.wall_s) else Done(said.id, said.path, cpu_s, wall_s)
+    return said if (cpu_s, wall_s) == (said.cpu_s, said.wall_s) else replace(said, cpu_s=cpu_s, wall_s=wall_s)
 
 
 class Failed(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):

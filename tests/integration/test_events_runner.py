@@ -71,9 +71,10 @@ def test_the_steps_of_a_hyper_parameter_point_are_run_for_each_range(tmp_path: P
     events.ranges = [EventRange(f"9-1-1-{p['id']}-1", "", 1, 1, extra={"hp_point": p}) for p in POINTS]
     events.ready.extend(events.ranges)
     steps = " && ".join(f"{sys.executable} {tmp_path / name}" for name in scripts)
-    bench = run(tmp_path, f"--output metrics.json -- sh -c {shlex.quote(steps)}", events, isHPO="True")
+    bench = run(tmp_path, f"--output metrics.json --loss loss.json -- sh -c {shlex.quote(steps)}", events, isHPO="True")
     assert [json.loads(text)["id"] for _, text in sorted(members(bench).items())] == [1, 3]
     assert events.finished == ["9-1-1-1-1", "9-1-1-3-1"]
+    assert [round(events.told[id].loss or 0, 3) for id in events.finished] == [10.0, 3.333]
     failed = events.told["9-1-1-2-1"]
     assert failed.status is RangeStatus.FAILED and "the loss is not a number" in failed.error_text
 
@@ -82,6 +83,9 @@ def test_the_steps_of_a_hyper_parameter_point_are_run_for_each_range(tmp_path: P
     ("command", "why"),
     [
         ("--output x -- true", "it left no file x"),
+        ("--loss x -- true", "it left no loss in x: "),
+        ("--loss x -- sh -c 'echo NaN > x'", "the loss is nan"),
+        ("--loss x -- sh -c 'echo {} > x'", "it left no loss in x: 'loss'"),
         ("-- sh -c 'echo oh no >&2; exit 7'", "exit code 7; it said: oh no"),
         ("-- /no/such/program", "No such file"),
         ("-- sh -c 'kill -9 $$'", "exit code -9"),

@@ -32,7 +32,7 @@ def test_a_ledger_goes_on_from_what_is_on_disk(path):
     ledger.grant(some_ranges(8))
     store.write("7.1", ledger.unwritten())
     ledger.hand(1, 6)
-    ledger.done(1, 0, Said("out/0", 1.5, 2.0))
+    ledger.done(1, 0, Said("out/0", 1.5, 2.0, loss=0.25))
     ledger.done(1, 1, Said("out/1"))
     ledger.pack([1], 0)
     ledger.failed(1, 2, "no such branch", fatal=True)
@@ -46,7 +46,7 @@ def test_a_ledger_goes_on_from_what_is_on_disk(path):
     again.restore(found.ranges("7.1"))
     assert [again.range(n) for n in range(8)] == some_ranges(8)
     assert [again.state(n).name for n in range(8)] == ["DONE", "PACKED", "FAILED"] + ["READY"] * 5
-    assert again.said(0) == Said("out/0", 1.5, 2.0) and again.cpu_s == 1.5
+    assert again.said(0) == Said("out/0", 1.5, 2.0, loss=0.25) and again.cpu_s == 1.5
     assert again.said(2) == Said(failure="no such branch", fatal=True)
     assert again.archive(1) == 0
     assert sorted(again.hand(3, 9)) == [3, 4, 5, 6, 7]

@@ -50,6 +50,7 @@ def test_what_the_pilot_says_is_in_the_schema(line):
         (b'{"type":"ask","count":5}', Ask(5)),
         (b'{"type":"waiting","open":2}', Waiting(2)),
         (b'{"type":"done","id":"a","path":"/x","cpu_s":0.5,"wall_s":1}', Done("a", "/x", 0.5, 1.0)),
+        (b'{"type":"done","id":"a","loss":-0.5}', Done("a", loss=-0.5)),
         (b'{"type":"failed","id":"a","why":"w","fatal":true}', Failed("a", "w", True)),
         (b'{"type":"bye","begun":["a"]}', Bye(("a",))),
     ],

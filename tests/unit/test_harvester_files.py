@@ -128,6 +128,16 @@ def test_what_a_killed_pilot_has_told_is_not_told_again(tmp_path):
     assert [entry["eventRangeID"] for entry in json.loads(updates.read_text())["7"]] == ["r3", "r4"]
 
 
+def test_the_loss_of_a_hyper_parameter_point_is_told_with_its_range(tmp_path):
+    box = FileBox(tmp_path, Names(), MapType.ONE)
+    updates = (RangeUpdate("a", RangeStatus.FINISHED, loss=0.25), RangeUpdate("b", RangeStatus.FINISHED))
+    HarvesterEvents(box).update(Consumer(7), [Chunk(updates)])
+    told = json.loads((tmp_path / "worker_updateevents.json").read_text())["7"]
+    word = {"eventStatus": "finished"}
+    assert told == [{"eventRangeID": "a", **word, "loss": 0.25}, {"eventRangeID": "b", **word}]
+    box.close()
+
+
 def test_event_updates_never_lie_where_harvester_would_write_over_them(tmp_path):
     """It makes updates of the ranges in a list of outputs, and renames them over those of the worker."""
     box = FileBox(tmp_path, Names(), MapType.ONE)

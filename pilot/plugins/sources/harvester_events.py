@@ -157,6 +157,8 @@ def _plain(update: RangeUpdate) -> dict[str, Any]:
         entry["coreCount"] = int(update.cores)
     if update.cpu_s is not None:
         entry["cpuConsumptionTime"] = int(update.cpu_s)
+    if update.loss is not None:
+        entry["loss"] = update.loss
     return entry
 
 
