@@ -8,13 +8,15 @@ import msgspec
 class Command(msgspec.Struct, frozen=True):
     """What is executed: `argv` as it is, in directory `cwd`, with exactly the environment `env` and nothing else.
 
-    `files` (name -> text) are written into `cwd` before that; a name is never a path.
+    `files` (name -> text) are written into `cwd` before that; a name is never a path. `setup` are lines of shell for a
+    launcher that has them sourced before the command.
     """
 
     argv: tuple[str, ...]
     cwd: str
     env: dict[str, str] = {}
     files: dict[str, str] = {}
+    setup: tuple[str, ...] = ()
 
 
 class Bind(msgspec.Struct, frozen=True):
@@ -46,7 +48,8 @@ class Launcher(msgspec.Struct, frozen=True):
     """An experiment's own way to start a container: shell lines, and files to be written into the job's directory.
 
     In both stand for what is put in: `@image@`, `@options@` (one word) and `@arguments@` (quoted for the shell),
-    `@payload@` (the command inside) and `@inside@` (the job's directory inside).
+    `@payload@` (the command inside), `@setup@` (the lines that set up its release) and `@inside@` (the job's directory
+    inside).
     """
 
     line: str

@@ -84,9 +84,12 @@ def _token(means: Means, run: Run) -> str:
 
 def start(means: Means, run: Run) -> None:
     """Start the payload in the job's directory, under the monitor. Raises `PilotError` when it cannot be started."""
+    setup = means.variables.release.setup(run.definition)
+    launched = run.box is not None and run.box.request.launcher is not None
     command = payload_command(
         with_turls(run.definition, run.turls, means.remote_options),
         present=_names(run.directory),
+        setup=() if launched or run.definition.image else setup,  # an image that a job names brings its own software
         utilities=utilities.utilities_of(means, run),
     )
     env = payload_environment(means.base_env, run.definition, surroundings(means, run)) | run.variables
@@ -101,7 +104,7 @@ def start(means: Means, run: Run) -> None:
         (run.directory / "replay.sh").chmod(0o755)
         with _opened(run.directory / "payload.stdout") as out, _opened(run.directory / "payload.stderr") as err:
             cpus = run.grant.cpus if run.grant and run.grant.cpus else None
-            inner = Command(command.argv, str(run.directory), env)
+            inner = Command(command.argv, str(run.directory), env, setup=setup if launched else ())
             outer = run.box.wrap(inner) if run.box else inner
             for name, text in outer.files.items():
                 (run.directory / name).write_text(text)

@@ -25,6 +25,7 @@ def surroundings(means: Means, run: Run) -> Surroundings:
         environ=change.put | queue.environ,
         drop=change.drop,
         add=means.variables.of(run.definition),
+        withheld=means.variables.withheld_from(run.definition),
     )
 
 

@@ -35,7 +35,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     `workdir` is the job's directory as the payload sees it; `home` and `tmp` default to it. `cores`, `memory_mb`
     and `gpus` are what was granted (`gpus` None: nobody accounts for them). `environ` is the queue's, `queue` and
     `site` its names. `keep` are further names (or `PREFIX*`) let through from the pilot's environment, `drop`
-    names that are not; `add` is put last.
+    names that are not; `add` is put last. `withheld` are names (or `PREFIX*`) that no payload gets, whoever sets them.
     """
 
     workdir: str
@@ -50,17 +50,19 @@ class Surroundings(msgspec.Struct, frozen=True):
     drop: frozenset[str] = frozenset()
     keep: tuple[str, ...] = ()
     add: dict[str, str] = {}
+    withheld: tuple[str, ...] = ()
 
 
 def payload_environment(base: Mapping[str, str], job: JobDefinition, around: Surroundings) -> dict[str, str]:
     """The whole environment of a payload. `base` is the pilot's own, given so that nothing here reads it."""
     kept = passed_on(base, (*PASSED_ON, *around.keep))
-    return {
+    env = {
         **{name: value for name, value in kept.items() if name not in around.drop},
         **around.environ,
         **job_variables(job, around),
         **around.add,
     }
+    return {name: value for name, value in env.items() if not any(fnmatchcase(name, one) for one in around.withheld)}
 
 
 def passed_on(base: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:

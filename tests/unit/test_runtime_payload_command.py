@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from pilot.core.errors import TransformNotFound
-from pilot.core.job import JobDefinition
+from pilot.core.job import JobDefinition, Step
 from pilot.runtime.payload_command import downloaded_name, payload_command, with_input_lists
 
 
@@ -152,3 +152,9 @@ def test_what_is_executed_in_the_container_may_be_told_apart() -> None:
     job = JobDefinition(1, transformation="trf.py", parameters="-p x", image="a:1")
     job = msgspec.structs.replace(job, container_options={"containerExec": "sh ./main.sh && touch out"})
     assert payload_command(job).line.endswith("sh ./main.sh && touch out")
+
+
+def test_what_is_executed_in_the_container_has_the_steps_around_it_in_there_as_well() -> None:
+    job = JobDefinition(1, transformation="trf.py", image="a:1", container_options={"containerExec": "sh ./main.sh"})
+    line = payload_command(msgspec.structs.replace(job, preprocess=Step("first"), postprocess=Step("last"))).line
+    assert line.index("first") < line.index("sh ./main.sh") < line.index("last") and "trf.py" not in line

@@ -42,6 +42,7 @@ class Launched(Daemonless):
             "@options@": shlex.quote(options.strip()),
             "@arguments@": shlex.join(request.arguments),
             "@payload@": f"cd {shlex.quote(cwd_inside(command, request))} && exec {shlex.join(command.argv)}",
+            "@setup@": "\n".join(command.setup) or "true",
             "@inside@": request.work_inside,
         }
         files = {posixpath.basename(name): _filled(text, filled) for name, text in launcher.files.items()}
