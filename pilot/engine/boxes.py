@@ -15,8 +15,10 @@ from pilot.core.errors import Failure, PilotError, QueueNotSetUpForContainers
 from pilot.core.job import Exit, JobDefinition
 from pilot.core.queue import QueueData
 from pilot.core.registrylogins import login_for
-from pilot.lib.cgroup import Bounds
-from pilot.plugins.containers.base import Container
+from pilot.core.usage import Usage
+from pilot.lib.activelog import tail
+from pilot.lib.cgroup import Bounds, number
+from pilot.plugins.containers.base import Container, oom_note
 from pilot.runtime.containment import ANY_RUNTIME, Rules, Wanted, starts_its_own, wanted
 from pilot.runtime.environment import DEFAULT_PATH
 from pilot.runtime.slots import Grant
@@ -58,6 +60,15 @@ class Box:
         with contextlib.suppress(PilotError):
             return self.container.digest(self.request.image) if self.request.image else ""
         return ""
+
+    def counted(self, usage: Usage) -> Usage:
+        """The usage with what the kernel ended inside for lack of memory, which nobody may have seen in time."""
+        note = Path(self.request.workdir, oom_note(self.request))
+        with contextlib.suppress(OSError):
+            kills = number(tail(note, 16)) if note.is_file() else 0
+            note.unlink(missing_ok=True)
+            return msgspec.structs.replace(usage, oom_kills=max(usage.oom_kills, kills))
+        return usage
 
     def diagnose(self, exit: Exit, words: str) -> Failure | None:
         """The runtime's own failure, None if it was the payload's."""

@@ -196,6 +196,7 @@ class Finish:
         notes = steps.read_notes(tail(run.directory / steps.NOTES, 4096))
         utilities.tell(run)
         usage = self._means.monitor.unwatch(run.key)
+        usage = run.box.counted(usage) if run.box else usage
         report = records.read_json_object(run.directory / "jobReport.json")
         complaint = records.read_json_object(run.directory / "payload_error_report.json")
         facts = msgspec.structs.replace(

@@ -53,6 +53,16 @@ def test_what_runs_inside_keeps_to_the_processors_and_the_memory_of_its_job(site
     assert (job["outcome"], job["error_code"]) == ("failed", 1212), job["error"]
 
 
+def test_what_is_ended_for_lack_of_memory_at_once_is_told_as_that(site: Site) -> None:
+    """All is over before the pilot has looked into the container, or that has looked at its own memory."""
+    options = ["--limits", "memory_mb=60,memory_grace=1,memory_grace_s=600"]
+    line = "dd if=/dev/zero of=/dev/null bs=300M count=1"
+    assert site.start(site.job(line), *options).wait(120) == 0, site.log()
+    job = site.show()
+    assert (job["outcome"], job["error_code"]) == ("failed", 1212), job["error"]
+    assert not list(site.directory.glob(".oom-*"))
+
+
 def test_a_sites_utilities_run_inside_with_the_payload(site: Site) -> None:
     config = site.folder / "pilot.toml"
     config.write_text(

@@ -20,7 +20,7 @@ import pilot
 from pilot.core.command import Bind, Command, ContainerRequest
 from pilot.core.job import Exit
 from pilot.plugins.containers import podman
-from pilot.plugins.containers.base import Container, Host
+from pilot.plugins.containers.base import Container, Host, oom_note
 from pilot.plugins.containers.registry import CONTAINERS
 from tests.unit.test_containers_sif import sif
 
@@ -250,7 +250,11 @@ def test_a_memory_limit_ends_the_payload_that_breaks_it(runtime: Runtime) -> Non
     text = "dd if=/dev/zero of=/dev/null bs=200M count=1; code=$?; exit $code"
     code, _, err = runtime.run(text, memory_mb=64)
     assert code == 137, err
+    note = runtime.work / oom_note(runtime.request())
+    assert int(note.read_text()) > 0
+    note.unlink()
     assert runtime.run(text, memory_mb=400)[0] == 0
+    assert not note.exists()
 
 
 def test_a_cpu_set_is_kept(runtime: Runtime) -> None:

@@ -13,11 +13,12 @@ from pilot.core.definition import parse
 from pilot.core.errors import QueueNotSetUpForContainers
 from pilot.core.job import JobDefinition
 from pilot.core.queue import QueueData
+from pilot.core.usage import Usage
 from pilot.engine.boxes import Box, Boxes
 from pilot.engine.environments import Environments
 from pilot.engine.surroundings import surroundings
 from pilot.lib.cgroup import Bounds
-from pilot.plugins.containers.base import Container, Host
+from pilot.plugins.containers.base import Container, Host, oom_note
 from pilot.plugins.containers.registry import CONTAINERS
 from pilot.runtime.containment import ANY_RUNTIME, Rules
 from pilot.runtime.environment import DEFAULT_PATH
@@ -163,3 +164,14 @@ def test_the_search_path_of_an_image_is_its_own_unless_somebody_set_another(runt
     brings_its_own = runtime in ("apptainer", "singularity", "docker", "podman")
     assert path(DEFAULT_PATH) == (None if brings_its_own else DEFAULT_PATH)
     assert path("/opt/tool/bin:" + DEFAULT_PATH) == "/opt/tool/bin:" + DEFAULT_PATH
+
+
+@pytest.mark.parametrize(("noted", "kills"), [(None, 1), ("3\n", 3), ("0\n", 1), ("many", 1)])
+def test_what_was_ended_inside_for_lack_of_memory_counts_once(tmp_path: Path, noted: str | None, kills: int) -> None:
+    found = box(JobDefinition(1, image="a"), folder=str(tmp_path))
+    assert found is not None
+    note = tmp_path / oom_note(found.request)
+    if noted is not None:
+        note.write_text(noted)
+    assert found.counted(Usage(oom_kills=1)).oom_kills == kills
+    assert not note.exists()

@@ -140,6 +140,7 @@ def test_the_docker_stand_in_is_told_everything_but_secrets() -> None:
         gpus=("0",),
         memory_mb=512,
         processes=64,
+        note="/srv/.oom-job-1",
     )
     assert wrapped.argv[6:] == ("--", *COMMAND.argv)
     assert wrapped.env["PILOT_INSIDE_PATH"] == "/bin" and wrapped.env["PATH"] == "/usr/bin"
@@ -165,7 +166,7 @@ def test_podman_names_the_variables_and_keeps_their_values_in_the_environment() 
             "--env PATH=/bin --env HOME=/srv --env A --network host --workdir /srv --userns keep-id "
             "--mount type=bind,source=/jobs/1,target=/srv --shm-size=1g localhost/demo:1"
         ),
-        "/bin/sh", "-c", INIT_SCRIPT, "init", *COMMAND.argv,
+        "/bin/sh", "-c", INIT_SCRIPT, "init", "/srv/.oom-job-1", *COMMAND.argv,
     )  # fmt: skip
     assert wrapped.env == {"A": "1", "PATH": "/usr/bin", "HOME": "/home/grid"}
 

@@ -15,6 +15,12 @@ from pilot.core.job import Exit
 MARK = "PILOT_CONTAINER"
 
 
+def oom_note(request: ContainerRequest) -> str:
+    """The file in the job's directory in which a container of a daemon leaves how many processes the kernel ended for
+    lack of memory, when it ended; it is not there if there were none."""
+    return f".oom-{request.name}"
+
+
 class Traits(msgspec.Struct, frozen=True):
     """What a runtime can do, told as data.
 

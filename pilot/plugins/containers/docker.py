@@ -14,7 +14,7 @@ from pilot.core.errors import ContainerGeneralFailure, Failure, QueueNotSetUpFor
 from pilot.core.job import Exit
 from pilot.plugins.containers import docker_client as words
 from pilot.plugins.containers.allow import allowed
-from pilot.plugins.containers.base import Host, Traits
+from pilot.plugins.containers.base import Host, Traits, oom_note
 from pilot.plugins.containers.box import cwd_inside
 from pilot.plugins.containers.diagnose import diagnose
 from pilot.plugins.containers.digest import named
@@ -128,6 +128,7 @@ class Docker:
             memory_mb=request.memory_mb,
             processes=request.processes,
             network=request.network,
+            note=f"{request.work_inside}/{oom_note(request)}",
         )
 
     def _ask(self, question: Callable[[APIClient], T]) -> T:

@@ -48,6 +48,7 @@ class ContainerSpec(msgspec.Struct, frozen=True):
     memory_mb: int = 0
     processes: int = 0
     network: bool = True
+    note: str = ""
 
 
 def connect(env: Mapping[str, str], socket: str, limit_s: float | None) -> APIClient:

@@ -130,7 +130,7 @@ class StandIn:
         inner = {name[start:]: value for name, value in self._environ.items() if name.startswith(PAYLOAD_PREFIX)}
         created: dict[str, Any] = self._client.create_container(
             spec.image,
-            command=list(with_init(tuple(self._argv))),
+            command=list(with_init(tuple(self._argv), spec.note)),
             entrypoint=[],
             name=spec.name,
             user=self._user(),

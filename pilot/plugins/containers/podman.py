@@ -12,7 +12,7 @@ from pilot.core.errors import ContainerGeneralFailure, Failure, QueueNotSetUpFor
 from pilot.core.job import Exit
 from pilot.plugins.containers import docker_client as words
 from pilot.plugins.containers.allow import allowed
-from pilot.plugins.containers.base import Host, Traits
+from pilot.plugins.containers.base import Host, Traits, oom_note
 from pilot.plugins.containers.box import cwd_inside
 from pilot.plugins.containers.diagnose import diagnose
 from pilot.plugins.containers.digest import named, of_file
@@ -61,7 +61,7 @@ class Podman:
             *request.arguments,
             *(["--rootfs", f"{image}:O"] if image.startswith("/") else [image]),
         ]
-        argv += with_init(command.argv)
+        argv += with_init(command.argv, f"{request.work_inside}/{oom_note(request)}")
         env = {**inner, **self._host.env, **request.host_env}
         if request.login is not None:
             env |= {words.LOGIN_USERNAME: request.login.username, words.LOGIN_PASSWORD: request.login.password}
