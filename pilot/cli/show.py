@@ -97,9 +97,10 @@ def _usage(job: dict[str, Any]) -> str:
     if not usage:
         return ""
     cpu = usage.get("user_s", 0) + usage.get("system_s", 0)
+    bound = "at most " if usage.get("pss_at_most") else ""
     return (
         f"  used       {seconds(cpu)} CPU in {seconds(usage.get('wall_s', 0))},"
-        f" PSS {size(usage.get('max_pss_kb', 0) * 1024)}, RSS {size(usage.get('max_rss_kb', 0) * 1024)},"
+        f" PSS {bound}{size(usage.get('max_pss_kb', 0) * 1024)}, RSS {size(usage.get('max_rss_kb', 0) * 1024)},"
         f" read {size(usage.get('read_bytes', 0))}, written {size(usage.get('write_bytes', 0))}"
     )
 

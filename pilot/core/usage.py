@@ -52,7 +52,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Means are weighted by time. `oom_kills` counts what the kernel ended for lack of memory in the payload's cgroup.
     `cgroup_peak_kb` is its peak of memory with the page cache. `core_dumps` are the core files found in the work
-    directory, relative to it.
+    directory, relative to it. `pss_at_most`: the peak was not seen while it lasted; `max_pss_kb` is then what the
+    kernel noted for the largest process (RSS), of which an unknown part was shared.
     """
 
     wall_s: float = 0.0
@@ -61,6 +62,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     system_s: float = 0.0
     max_vmem_kb: int = 0
     max_pss_kb: int = 0
+    pss_at_most: bool = False
     max_rss_kb: int = 0
     max_swap_kb: int = 0
     avg_vmem_kb: int = 0

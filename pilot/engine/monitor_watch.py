@@ -187,10 +187,11 @@ class Watch:
             cgroup_peak_kb=self.reading.peak_kb,
         )
         peak_kb = self._peak_kb()
-        if peak_kb > usage.max_rss_kb:
-            usage = msgspec.structs.replace(usage, max_rss_kb=peak_kb)
         if not usage.max_pss_kb:
-            usage = msgspec.structs.replace(usage, max_pss_kb=peak_kb, avg_pss_kb=peak_kb, avg_rss_kb=peak_kb)
+            usage = msgspec.structs.replace(usage, avg_pss_kb=peak_kb, avg_rss_kb=peak_kb)
+        if peak_kb > _NEW_PEAK * usage.max_rss_kb:  # nobody saw it, so nobody knows how much of it was shared
+            usage = msgspec.structs.replace(usage, max_pss_kb=max(usage.max_pss_kb, peak_kb), pss_at_most=True)
+        usage = msgspec.structs.replace(usage, max_rss_kb=max(usage.max_rss_kb, peak_kb))
         self.files.sum_up(usage)
         return usage
 

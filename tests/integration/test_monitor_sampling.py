@@ -196,6 +196,7 @@ def test_a_short_peak_of_the_first_process_is_seen_afterwards(monitor: Monitor, 
     """At the next look, by the kernel's high-water mark: the peak itself falls between two looks."""
     usage = watched(monitor, payload("kept = hold(24); del kept; time.sleep(1.2)"), tmp_path)
     assert 24 * 1024 < usage.max_rss_kb < 45 * 1024
+    assert usage.max_pss_kb == usage.max_rss_kb if usage.pss_at_most else usage.max_pss_kb > 20 * 1024
 
 
 def test_a_work_directory_that_vanishes_costs_the_files_only(monitor: Monitor, payload: Start, tmp_path: Path) -> None:
@@ -233,3 +234,24 @@ def test_a_peak_between_two_records_is_put_on_record(inbox: Inbox, payload: Star
     series = [m.sample.pss_kb for m in (inbox.get() for _ in range(inbox.qsize())) if isinstance(m, Sampled)]
     assert max(series) == usage.max_pss_kb > 60 * 1024
     assert len(series) < 8
+
+
+def test_a_peak_that_no_look_fell_into_does_not_leave_a_smaller_pss(
+    inbox: Inbox, payload: Start, tmp_path: Path
+) -> None:
+    """The only looks are those before the payload grows, and the one after its end."""
+    monitor = Monitor(inbox.put)  # its thread is not started
+    child = payload("open('up', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.02)\nkept = hold(200)")
+    monitor.watch("1.1", child, tmp_path, Limits())
+    until = time.monotonic() + 30
+    while not (tmp_path / "up").exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    monitor._look(monitor._watches["1.1"], [])
+    (tmp_path / "go").touch()
+    assert select.select([child.pidfd], [], [], 30)[0]
+    child.poll()
+    usage = monitor.unwatch("1.1")
+    monitor.close()
+    assert usage.max_rss_kb > 200 * 1024
+    assert usage.pss_at_most and usage.max_pss_kb == usage.max_rss_kb
