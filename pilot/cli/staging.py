@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pilot import __version__
-from pilot.core.settings import Settings
 from pilot.core.staging import StagingSettings, ToolSettings
 
 if TYPE_CHECKING:
+    from pilot.core.settings import Settings
     from pilot.core.update import Node
     from pilot.engine.traces import Traces
     from pilot.staging.toolbox import Toolbox

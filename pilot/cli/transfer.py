@@ -284,7 +284,7 @@ def _stopped_by_signals(cancel: Cancel) -> Iterator[list[int]]:
 @contextmanager
 def _progress(transfers: Any) -> Iterator[Callable[[int], None] | None]:
     """A bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

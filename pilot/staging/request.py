@@ -142,6 +142,10 @@ def _json(text: bytes) -> tuple[Any, ...]:
         raise BadRequest(f"this is no JSON: {error}") from error
 
 
+#: What may make a path other than it looks.
+_ODD = frozenset("\0:$")
+
+
 class _Reader:
     """Turns entries into transfers with absolute paths."""
 
@@ -208,12 +212,15 @@ class _Reader:
     def place(self, place: Place | str) -> tuple[Endpoint, str]:
         """The end as it is used, and the manner that its scheme asks for."""
         if isinstance(place, str):
-            place = Place(place)
+            url, manner = self.url(place)
+            return Endpoint(url, priority=_DEFAULT_PRIORITY), manner
         url, manner = self.url(place.url)
         return Endpoint(url, rse=place.rse, site=place.site_label, priority=_priority(place)), manner
 
     def url(self, text: str) -> tuple[str, str]:
         """A local URL as an absolute path, with its variables replaced; a remote one as it is."""
+        if text[:1] == "/" and _ODD.isdisjoint(text):
+            return text, _MANNERS["file"]
         if not text or "\0" in text:
             raise BadRequest(f"{text!r} is no URL")
         scheme, colon, rest = text.partition(":")

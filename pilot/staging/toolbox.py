@@ -41,6 +41,7 @@ class Toolbox:
         self._settings = settings or ToolSettings()
         self._made: dict[tuple[str, Sites], CopyTool] = {}
         self._at: dict[str, ToolSettings] = {"": self._settings}
+        self._names: dict[tuple[str, str, str], str] = {}
         self._guard = threading.RLock()
 
     def tool(self, name: str, sites: Sites = NO_SITES) -> CopyTool:
@@ -122,6 +123,12 @@ class Toolbox:
         if none of those wanted can move the file.
         """
         ends = (scheme_of(source), scheme_of(target))
+        found = self._names.get((*ends, wanted))
+        if found is None:
+            found = self._names[(*ends, wanted)] = self._named(ends, wanted)
+        return found
+
+    def _named(self, ends: tuple[str, str], wanted: str) -> str:
         for scheme in ends:
             if scheme not in self._schemes and not wanted:
                 known = ", ".join(sorted(self._schemes))

@@ -170,20 +170,20 @@ def many_files(folder: Path, rounds: int) -> None:
     """
     source = folder / "many"
     source.mkdir()
-    for i in range(1000):
-        (source / f"f{i}").write_bytes(os.urandom(4096))
+    names = {f"f{i}": str(source / f"f{i}") for i in range(1000)}
+    for path in names.values():
+        Path(path).write_bytes(os.urandom(4096))
     engine = mover()
     fresh = (folder / f"many.{number}" for number in itertools.count())
 
     def ours() -> None:
-        target = next(fresh)
-        carry(engine, [order(str(source / f"f{i}"), target / f"f{i}", size=4096) for i in range(1000)])
+        target = str(next(fresh))
+        carry(engine, [Transfer(n, (Endpoint(p),), (Endpoint(f"{target}/{n}"),), size=4096) for n, p in names.items()])
 
     def whole() -> None:
         target = next(fresh)
-        names = [f"f{i}" for i in range(1000)]
         entries: list[dict[str, object]] = [
-            {"type": "transfer", "sources": [str(source / name)], "targets": [str(target / name)]} for name in names
+            {"type": "transfer", "sources": [path], "targets": [str(target / name)]} for name, path in names.items()
         ]
         _run_list(folder, entries, 0)
 
