@@ -35,9 +35,16 @@ def test_cpu_time_holds_short_lived_children_and_orphans(monitor: Monitor, paylo
 for n in range(5): os.waitpid(child(burn, 0.1), 0)
 def orphan():
     os.setsid()
-    child(burn, 0.3)
+    with open('orphan', 'w') as file: file.write(str(child(burn, 0.3)))
 os.waitpid(child(orphan), 0)
 burn(0.5)
+stat = f"/proc/{open('orphan').read()}/stat"
+while os.path.exists(stat):  # it has ended when the payload ends, however busy the machine is
+    try:
+        if open(stat).read().rpartition(')')[2].split()[0] == 'Z': break
+    except OSError:
+        break
+    time.sleep(0.01)
 """),
         tmp_path,
     )
