@@ -8,7 +8,7 @@ Threads of a pilot, however many jobs run; they talk through the loop's inbox (`
 | acquire-0   | asks the source for jobs                    | touches the PilotDB or a job's state         |
 | report-0    | tells the source what the outbox holds      | touches the PilotDB or a job's state         |
 | monitor     | samples all payloads                        | signals a process, touches the PilotDB       |
-| disk-N      | looks at work directories, writes prmon's files | signals a process, touches the PilotDB  |
+| disk-N      | reads and walks job directories, writes prmon's files | signals a process, touches the PilotDB |
 | staging-N   | moves files, makes archives, cleans up      | touches the PilotDB or a job's state         |
 
 `staging-N` are as many as `staging_threads` says (2). With a payload channel open there is one more, `events`.

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -30,6 +31,7 @@ from pilot.lib.gpu import Gpus
 from pilot.lib.process import Child
 from pilot.lib.procfs import Proc
 
+T = TypeVar("T")
 STACKS_NAME = "stacks.txt"
 _LOOPING = 1150
 #: After one payload was ended for a full disk, the others get this long before the next one is.
@@ -163,6 +165,27 @@ class Monitor:
         if not answers or not self._surveyor.settle(key, watch.leave_files, _LAST_SURVEY_S):
             self._tell_silence(key)
         return usage
+
+    def on_disk(self, key: str, work: Callable[[], T], otherwise: T, patience_s: float = _LAST_SURVEY_S) -> T:
+        """What `work` finds in a job's directory; `otherwise` if its disk does not answer in that time.
+
+        Raises what the work raises.
+        """
+        found: list[T] = []
+        wrong: list[Exception] = []
+
+        def look() -> None:
+            try:
+                found.append(work())
+            except Exception as error:  # noqa: BLE001 - the top of a thread: whatever went wrong belongs to the one who asked
+                wrong.append(error)
+
+        if not self._surveyor.settle(key, look, patience_s):
+            self._tell_silence(key)
+            return otherwise
+        if wrong:
+            raise wrong[0]
+        return found[0]
 
     def latest(self, key: str) -> Sample | None:
         """The newest sample."""

@@ -29,12 +29,10 @@ from pilot.core.usage import Usage
 from pilot.engine import records, utilities
 from pilot.engine.bounds import bounds_of, limits_of
 from pilot.engine.boxes import Box
-from pilot.engine.concealed import PAYLOADS_OWN, hide_in
-from pilot.engine.lastwords import Words, last_words
+from pilot.engine.concealed import PAYLOADS_OWN
+from pilot.engine.leavings import Leavings, disk_mb, gather
 from pilot.engine.means import Means, Run
-from pilot.engine.reserve import was_full
 from pilot.engine.surroundings import surroundings
-from pilot.lib.activelog import tail
 from pilot.lib.files import write_atomically
 from pilot.lib.kin import Identity
 from pilot.lib.process import Child, spawn
@@ -46,6 +44,8 @@ from pilot.runtime.remote_inputs import with_turls
 
 #: How long until a container's daemon is asked again for a container that is not there yet.
 _ASK_AGAIN_S = 0.5
+#: How long what a payload left is waited for: a disk under heavy load takes seconds.
+_PATIENCE_S = 10.0
 _OF_BATCH_SYSTEMS = frozenset(
     {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP}
 )
@@ -161,8 +161,7 @@ def end(means: Means, run: Run) -> None:
 
 
 def _limits(means: Means, run: Run) -> Limits:
-    disk = os.statvfs(run.directory)
-    total_mb = disk.f_blocks * disk.f_frsize // 1024**2
+    total_mb = means.monitor.on_disk(run.key, lambda: disk_mb(run.directory), 0)
     queue = means.queue_for(run.definition)
     return limits_of(run.definition, queue, total_mb, means.own_limits, means.resource_types)
 
@@ -189,39 +188,34 @@ class Finish:
         """Read how it ended: the failure, if it failed, and the facts."""
         run = self._run
         self._child.kill()
-        (run.directory / PAYLOADS_OWN).unlink(missing_ok=True)
-        hide_in(run.directory, run.written, self._means.redactor)
         end_box(self._means, run)
         exit = self._child.poll() or Exit(code=255)
-        notes = steps.read_notes(tail(run.directory / steps.NOTES, 4096))
-        utilities.tell(run)
-        usage = self._means.monitor.unwatch(run.key)
+        means = self._means
+        usage = means.monitor.unwatch(run.key)
         usage = run.box.counted(usage) if run.box else usage
-        report = records.read_json_object(run.directory / "jobReport.json")
-        complaint = records.read_json_object(run.directory / "payload_error_report.json")
+        left = means.monitor.on_disk(
+            run.key, lambda: gather(run, means.workdir, means.redactor), Leavings(), _PATIENCE_S
+        )
         facts = msgspec.structs.replace(
             run.facts,
             exit=exit,
             usage=usage,
-            events=records.events_of(report) if report else None,
-            payload_error=records.payload_error_of(report, complaint),
+            events=records.events_of(left.report) if left.report else None,
+            payload_error=records.payload_error_of(left.report, left.complaint),
             metrics={**run.facts.metrics, **self._metrics()},
         )
         run.log.info(f"payload ended with {_words(exit)} after {usage.wall_s:.1f} s, {usage.cpu_s:.1f} s of CPU")
-        words = last_words(run.directory)
-        if (around := steps.verdict(run.definition, notes, self._step_words(notes))) is not None:
-            return around, msgspec.structs.replace(facts, exit=_payload_exit(notes))
+        if (around := steps.verdict(run.definition, left.notes, left.step_words)) is not None:
+            return around, msgspec.structs.replace(facts, exit=_payload_exit(left.notes))
         if run.definition.hpo and exit.code in (steps.NO_POINTS, steps.ALL_DONE, steps.LOOP_LIMIT):
-            exit = _payload_exit(notes) or Exit(code=0)
+            exit = _payload_exit(left.notes) or Exit(code=0)
             facts = msgspec.structs.replace(facts, exit=exit)
-        return self._failure(exit, usage, words, facts.payload_error), facts
+        return self._failure(exit, usage, left, facts.payload_error), facts
 
-    def _step_words(self, notes: list[steps.Noted]) -> str:
-        return diagnose.last_words(tail(self._run.directory / f"{notes[-1].name}.stderr", 4096)) if notes else ""
-
-    def _failure(self, exit: Exit, usage: Usage, words: Words, said: tuple[int, str] | None) -> Failure | None:
+    def _failure(self, exit: Exit, usage: Usage, left: Leavings, said: tuple[int, str] | None) -> Failure | None:
         """What is wrong: the container's trouble, the payload's own, and what shows only afterwards."""
         failure: Failure | None = None
+        words = left.words
         if exit.code != 0 and self._run.box is not None:
             failure = self._run.box.diagnose(exit, words.text)
         if failure is None:
@@ -230,7 +224,7 @@ class Finish:
             failure = diagnose.diagnose(exit, words.text, said, around)
         if failure is None and said is not None:
             failure = PayloadExecutionFailure(f"exit code 0, but it reports error {said[0]}: {said[1]}").failure()
-        if failure is not None and was_full(self._means.workdir, self._run.directory):
+        if failure is not None and left.full:
             failure = first_of(failure, NoLocalSpace("nothing is left on the disk of the work directory").failure())
         after = aftermath(_limits(self._means, self._run), usage)
         if after is None or (failure is not None and failure.code == after.code):

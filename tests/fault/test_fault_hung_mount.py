@@ -11,30 +11,39 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from pilot.core.limits import Limits
+from pilot.engine.leavings import disk_mb
 from pilot.engine.monitor import LimitBroken, Monitor, Sampled
 from pilot.lib import process
+from pilot.plugins.sources.dummy import DummySource
+from tests.bench import Bench, shell_job
 from tests.hung_mount import hung_mount
 
 
 @pytest.fixture
-def dead(tmp_path: Path) -> Iterator[Path]:
-    """The work directory of a payload, in which there is a mount that never answers."""
+def hung(tmp_path: Path) -> Iterator[tuple[Path, ExitStack]]:
+    """The work directory of a payload, in which there is a mount that does not answer until the stack is closed."""
     work = tmp_path / "dead"
     (work / "mnt").mkdir(parents=True)
-    try:
-        mount = hung_mount(work / "mnt")
-        mount.__enter__()
-    except OSError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no FUSE file system can be mounted here: {error}")
-    yield work
-    mount.__exit__(None, None, None)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hung_mount(work / "mnt"))
+        except OSError as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(f"no FUSE file system can be mounted here: {error}")
+        yield work, stack
+
+
+@pytest.fixture
+def dead(hung: tuple[Path, ExitStack]) -> Path:
+    """The same directory, for tests in which it never answers."""
+    return hung[0]
 
 
 def start(code: str, work: Path) -> process.Child:
@@ -89,6 +98,42 @@ def test_the_sampler_goes_on_and_the_log_tells_whose_disk_is_silent(
             child.close()
         monitor.close()
     assert "monitor" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_the_size_of_a_disk_that_does_not_answer_is_not_waited_for(tmp_path: Path, dead: Path) -> None:
+    monitor = Monitor(lambda message: None)
+    try:
+        assert monitor.on_disk("1.1", lambda: disk_mb(dead / "mnt"), -1) == -1
+        assert monitor.on_disk("2.1", lambda: disk_mb(tmp_path), -1) > 0, "others are served meanwhile"
+        with pytest.raises(FileNotFoundError):
+            monitor.on_disk("3.1", lambda: disk_mb(tmp_path / "nowhere"), -1)
+    finally:
+        monitor.close()
+
+
+def test_a_pilot_serves_its_other_jobs_beside_last_words_on_a_disk_that_does_not_answer(
+    tmp_path: Path, hung: tuple[Path, ExitStack]
+) -> None:
+    """The first payload leaves a standard error that nobody can read; its log waits for the disk, the next job does
+    not."""
+    dead, mount = hung
+    lost = f"rm payload.stderr; ln -s {dead / 'mnt' / 'file'} payload.stderr; exit 3"
+    bench = Bench(tmp_path, DummySource([shell_job(1, lost), shell_job(2, "echo fine")]))
+    served: list[bool] = []
+
+    def heal() -> None:
+        end = time.monotonic() + 60
+        while "2.1" not in bench.source.final and time.monotonic() < end:
+            time.sleep(0.1)
+        served.append("2.1" in bench.source.final)
+        mount.close()
+
+    healer = threading.Thread(target=heal)
+    healer.start()
+    bench.run(patience_s=120, slots="1", jobs=2)
+    healer.join()
+    assert served == [True] and bench.final(2).error is None
+    assert bench.final(1).error.code == 1305 and "exit code 3" in bench.final(1).error.message
 
 
 def test_a_payload_stuck_in_the_kernel_is_told_as_idle_with_its_state(tmp_path: Path, dead: Path) -> None:
