@@ -76,7 +76,8 @@ def test_a_site_s_own_token_opens_its_doors(
     environment = {"X509_CERT_DIR": pki["certificates"], "BEARER_TOKEN_far": token}
     url = f"{xrootd_tls['davs']}/{folder.name}-{os.getpid()}-token/f"
     code, codes, said = carried(folder, [up(folder, url, "far"), up(folder, url + "2", "near")], environment)
-    assert (code, codes[0]) == (2, None) and codes[1] in (1383, 1137), said
+    refused = (1383, 1137, 1327)  # the last where the server hangs up in the middle of what it refuses
+    assert (code, codes[0]) == (2, None) and codes[1] in refused, said
     assert token not in said
 
 
