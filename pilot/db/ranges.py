@@ -76,7 +76,7 @@ class RangeStore:
                     "INSERT OR REPLACE INTO event_archives VALUES (?,?,?,?,?,?,?,?,?,?,?)",
                     [(key, *msgspec.structs.astuple(archive)) for archive in archives],
                 )
-            except BaseException:
+            except BaseException:  # whatever it is, half of the rows must not stay; it goes on up
                 self._files.pop(key, None)
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")

@@ -87,7 +87,7 @@ class Store(Runs):
             try:
                 yield
                 self._db.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # whatever it is, no half transaction stays open; it goes on up
                 if self._db.in_transaction:  # a full disk makes sqlite roll back by itself
                     with contextlib.suppress(sqlite3.Error):
                         self._db.execute("ROLLBACK")

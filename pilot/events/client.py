@@ -96,7 +96,7 @@ def ranges(endpoint: str = "", worker: str = "") -> Iterator[Range]:
     try:
         yield from channel
         channel.finish()
-    except BaseException:
+    except BaseException:  # the payload leaves its loop, whatever for: its ranges are given back, and it goes on up
         channel.close()
         raise
 

@@ -66,7 +66,7 @@ def run(
             course.feed(text)
         with cancel.calling(course.wake):
             course.watch()
-    except BaseException:
+    except BaseException:  # nobody would wait for the program any more: it is ended, whatever it was, which goes on up
         _signal(child.pid, signal.SIGKILL)
         raise
     finally:

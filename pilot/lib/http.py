@@ -138,7 +138,7 @@ class Connection:
             line._create_connection = self._dialer.dial  # type: ignore[attr-defined]
             try:
                 line.connect()
-            except BaseException:
+            except BaseException:  # a half-open line is of no use to anybody; what it was goes on up
                 line.close()
                 raise
             self._line, self._of = line, wanted

@@ -93,7 +93,7 @@ def _ask(
             if not connection.used or cancel.is_set():
                 raise
             connection = pool.take(origin, fresh=True)
-        except BaseException:
+        except BaseException:  # a connection in the middle of an answer must not go back to the pool; it goes on up
             connection.close()
             raise
 

@@ -6,7 +6,6 @@ It gives `name` (the tool) and `base` (its place), as for the suite.
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,17 +15,13 @@ from pilot.core.transfer import Direction, Transfer
 from pilot.plugins.copytools.registry import registry
 from tests.copytools.making import adler, carry, content, order
 from tests.copytools.places import Place
+from tests.small_disk import small_disk
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a small file system can be mounted by root only")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+@pytest.fixture(name="small_disk")
+def small_disk_of_1_mb(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", 1) as folder:
+        yield folder
 
 
 def inward(place: Place, name: str, source: str, target: Path, **more: object) -> Transfer:

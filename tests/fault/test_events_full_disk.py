@@ -10,7 +10,7 @@ from pilot.core.ranges import RangeStatus
 from pilot.plugins.sources.dummy import DummySource
 from pilot.plugins.sources.dummy_events import DummyEvents
 from tests.bench import Bench, shell_job
-from tests.fault.test_fault_full_disk import Mount, small_disk  # noqa: F401 - a fixture
+from tests.fault.test_fault_full_disk import Mount, small_disks  # noqa: F401 - a fixture
 
 WORK = """
 import os
@@ -30,7 +30,7 @@ for r in ranges():
 
 def test_outputs_that_fill_half_of_the_disk_are_stored_although_no_archive_of_all_fits(
     tmp_path,
-    small_disk: Mount,  # noqa: F811
+    small_disk: Mount,
 ) -> None:
     """14 MB of outputs on 24 MB: the archive of all needs as much again."""
     small_disk(tmp_path / "pilot", 24)
@@ -49,7 +49,7 @@ def test_outputs_that_fill_half_of_the_disk_are_stored_although_no_archive_of_al
     assert len(events.archives) > 1
 
 
-def test_on_a_disk_that_is_full_what_is_told_is_what_is_stored(tmp_path, small_disk: Mount) -> None:  # noqa: F811
+def test_on_a_disk_that_is_full_what_is_told_is_what_is_stored(tmp_path, small_disk: Mount) -> None:
     """40 MB of outputs on 24 MB: ranges fail for lack of room, or the job does when the PilotDB has none; each range
     has one outcome at most, and it is the true one."""
     small_disk(tmp_path / "pilot", 24)

@@ -5,35 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.pilots import Site, assert_reported_once
+from tests.small_disk import small_disk
 
 Mount = Callable[[Path, int], Path]
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Mount]:
-    """Mounts a tmpfs of some MB; being root is needed, and in CI it is a failure not to be."""
-    mounted: list[Path] = []
-
-    def mount(path: Path, size_mb: int) -> Path:
-        path.mkdir(parents=True, exist_ok=True)
-        line = ["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "pilot-test", str(path)]
-        done = subprocess.run(line, capture_output=True, text=True, check=False)
-        if done.returncode:
-            message = f"no tmpfs can be mounted here: {done.stderr.strip()}"
-            if os.environ.get("CI"):
-                pytest.fail(message)
-            pytest.skip(message)
-        mounted.append(path)
-        return path
-
-    yield mount
-    for path in mounted:
-        subprocess.run(["umount", "-l", str(path)], check=True)
+@pytest.fixture(name="small_disk")
+def small_disks() -> Iterator[Mount]:
+    with ExitStack() as mounted:
+        yield lambda path, size_mb: mounted.enter_context(small_disk(path, size_mb))
 
 
 def fill(path: Path, leave: int = 0) -> Path:

@@ -1,7 +1,6 @@
 """Bad names, full disks, files that change: the right number, no partial file, nothing else lost."""
 
 import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from pilot.core.transfer import Direction
 from tests.copytools.making import adler, carry, content, order
 from tests.copytools.webserver import serving
+from tests.small_disk import small_disk
 
 NAMES = ["it's", 'say "hi"', "a b", "new\nline", "größe", "\t", "x" * 255, "-rf", "$(touch hacked)", "a;b", "%41", "#?"]
 
@@ -30,15 +30,10 @@ def test_any_name_of_a_file_survives_a_copy_and_the_web(name: str, tmp_path: Pat
     assert not os.path.exists("hacked")
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a small file system can be mounted by root only")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+@pytest.fixture(name="small_disk")
+def small_disk_of_1_mb(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", 1) as folder:
+        yield folder
 
 
 def test_a_full_disk_has_its_own_number_and_the_files_that_fit_are_there(small_disk: Path, tmp_path: Path) -> None:

@@ -11,16 +11,14 @@ from pilot.core.errors import Failure, QueueNotSetUpForContainers
 from pilot.core.job import Exit
 from pilot.plugins.containers import marks
 from pilot.plugins.containers.allow import allowed
-from pilot.plugins.containers.base import Host, Traits
+from pilot.plugins.containers.base import Traits
+from pilot.plugins.containers.daemonless import Daemonless
 
 
-class NoContainer:
+class NoContainer(Daemonless):
     """Runs the command as it is, marked so that it can be found and ended."""
 
     traits: ClassVar[Traits] = Traits()
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
 
     def wrap(self, command: Command, request: ContainerRequest) -> Command:
         """The same command with the container's mark in its environment."""
@@ -28,18 +26,6 @@ class NoContainer:
             raise QueueNotSetUpForContainers(f"image {request.image} asked for, but the queue has no container runtime")
         env = allowed(command.env, request.env_names)
         return msgspec.structs.replace(command, env={**env, **marks.mark(request)})
-
-    def end(self, name: str) -> None:
-        """End every process that carries the mark."""
-        marks.kill(self._host.proc, name)
-
-    def ours(self, token: str) -> tuple[str, ...]:
-        """What carries the token."""
-        return marks.names_of(self._host.proc, token)
-
-    def pid(self, name: str) -> int | None:
-        """Everything descends from the wrapped command."""
-        return None
 
     def digest(self, image: str) -> str:
         """There are no images."""

@@ -70,13 +70,13 @@ def send_parts(
             try:
                 hasher = _hash(source, move, watch)
                 sent = [one.result() for one in waiting]
-            except BaseException:
+            except BaseException:  # the other parts stop, whatever became of this one; it goes on up
                 stop.set()
                 raise
         listed = [{"PartNumber": one.number, "ETag": one.etag} for one in sent]
         with speaking(move.target):
             client.complete_multipart_upload(**names, UploadId=upload, MultipartUpload={"Parts": listed})
-    except BaseException:
+    except BaseException:  # the storage would keep, and charge for, the parts of a failed upload; it goes on up
         _take_back(client, names, upload)
         raise
     return Moved(size, hasher.values(), hasher.seconds, proven=all(one.proven for one in sent))
