@@ -6,15 +6,14 @@ One `write` is one transaction, whatever it holds: ten thousand ranges cost a fe
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from pilot.core.errors import FileHandlingFailure, NoLocalSpace
 from pilot.core.ranges import EventRange
 from pilot.core.rangestate import ArchiveState, RangeState, Row, Said, StoredArchive
+from pilot.db.connection import Connection, json_text
 
 SCHEMA = """
 CREATE TABLE event_ranges (
@@ -45,7 +44,7 @@ _SELECT = (
 )
 
 
-class RangeStore:
+class RangeStore(Connection):
     """Writes and finds the ledgers of all jobs of one pilot. Used by one thread.
 
     Errors: `NoLocalSpace` when the disk is full, `FileHandlingFailure` for everything else that sqlite says.
@@ -53,22 +52,13 @@ class RangeStore:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = str(path)
+        super().__init__(path)
         self._files: dict[str, dict[tuple[str, str, str, str], int]] = {}
-        with self._translated():
-            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=30.0)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-
-    def close(self) -> None:
-        """Close the connection; safe to call twice."""
-        self._db.close()
 
     def write(self, key: str, rows: Sequence[Row], archives: Iterable[StoredArchive] = ()) -> None:
         """Write new ranges, what became of older ones, and archives, all or nothing."""
-        with self._translated():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+        try:
+            with self.transaction():
                 new = [self._new(key, row, row.range) for row in rows if row.range is not None]
                 self._db.executemany(_INSERT, new)
                 self._db.executemany(_UPDATE, [(*_changing(row), key, row.n) for row in rows if row.range is None])
@@ -76,12 +66,9 @@ class RangeStore:
                     "INSERT OR REPLACE INTO event_archives VALUES (?,?,?,?,?,?,?,?,?,?,?)",
                     [(key, *msgspec.structs.astuple(archive)) for archive in archives],
                 )
-            except BaseException:  # whatever it is, half of the rows must not stay; it goes on up
-                self._files.pop(key, None)
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        except BaseException:  # whatever it is, the numbers of its files are not written; it goes on up
+            self._files.pop(key, None)
+            raise
 
     def ranges(self, key: str) -> Iterator[Row]:
         """The job's ranges, in the order of their numbers."""
@@ -110,7 +97,7 @@ class RangeStore:
 
     def _new(self, key: str, row: Row, item: EventRange) -> tuple[object, ...]:
         file = self._file(key, (item.lfn, item.guid, item.scope, item.path))
-        extra = msgspec.json.encode(item.extra).decode() if item.extra else None
+        extra = json_text(item.extra) if item.extra else None
         first = (key, row.n, item.id, file, item.start_event, item.last_event, extra)
         return first + _changing(row)
 
@@ -125,15 +112,6 @@ class RangeStore:
             file = known[place] = len(known)
             self._db.execute("INSERT INTO event_files VALUES (?,?,?,?,?,?)", (key, file, *place))
         return file
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            if "full" in str(error) or "disk I/O" in str(error):
-                raise NoLocalSpace(f"the PilotDB {self.path} could not be written: {error}") from error
-            raise FileHandlingFailure(f"the PilotDB {self.path}: {error}") from error
 
 
 def outputs_at_risk(path: Path | str, key: str) -> list[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Sequence
-from typing import Any
+
+from pilot.db.connection import Connection
 
 SCHEMA = """
 ALTER TABLE pilots ADD COLUMN cores INTEGER;
@@ -17,7 +16,7 @@ CREATE TABLE runs (
 """
 
 
-class Runs:
+class Runs(Connection):
     """The part of `Store` that keeps them."""
 
     def begin_run(self, key: str, run: int, pilot: int, cores: int) -> None:
@@ -28,6 +27,3 @@ class Runs:
     def end_run(self, key: str, run: int, cpu_s: float | None) -> None:
         """It has ended; `cpu_s` is what it was seen to use, None if nobody looked."""
         self._write("UPDATE runs SET ended=?, cpu_s=? WHERE key=? AND run=?", (time.time(), cpu_s, key, run))
-
-    def _write(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
-        raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The PilotDB: the only SQL that writes. One connection, used by one thread.
+"""The PilotDB of a pilot: its jobs and their way. One connection, used by one thread.
 
 sqlite in WAL mode with `synchronous=NORMAL`: what is committed survives a kill -9 of the pilot at any moment (it is in
 the kernel's hands), and a commit costs tens of microseconds. Readers open the file on their own (`insight/read`).
@@ -9,21 +9,23 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from pilot.core.errors import Failure, FileHandlingFailure, NoLocalSpace
+from pilot.core.errors import Failure
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Job, Phase
-from pilot.core.transfer import Attempt, Outcome
-from pilot.core.update import Answer, JobUpdate
 from pilot.core.usage import Sample
+from pilot.db.connection import json_text
+from pilot.db.messages import Messages
+from pilot.db.processes import Processes
 from pilot.db.runs import Runs
 from pilot.db.schema import migrate
+from pilot.db.transfers import Transfers
 
 _SAMPLE_FIELDS = [f.name for f in msgspec.structs.fields(Sample)]
 
@@ -37,24 +39,7 @@ class StoredJob(msgspec.Struct, frozen=True):
     directory: str
 
 
-class OpenMessage(msgspec.Struct, frozen=True):
-    """A message that no server has accepted yet."""
-
-    id: int
-    update: JobUpdate
-    tries: int
-
-
-class Process(msgspec.Struct, frozen=True):
-    """A payload process that was started and of which no end is known. `identity` is JSON of lib.process."""
-
-    id: int
-    key: str
-    identity: str
-    container: str
-
-
-class Store(Runs):
+class Store(Runs, Messages, Processes, Transfers):
     """What the pilot knows, on disk. Every method outside `transaction` is a transaction of its own.
 
     `clean` takes known secrets out of what is written of a job's course; its description comes without them.
@@ -62,36 +47,16 @@ class Store(Runs):
     """
 
     def __init__(self, path: Path | str, clean: Callable[[Any], Any] = lambda value: value) -> None:
-        self.path = str(path)
+        super().__init__(path)
         self._clean = clean
-        with _translated(self.path):
-            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=30.0)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
+        with self._translated():
             migrate(self._db)
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.close()
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing of what is written inside; may be nested, the outermost one commits."""
-        if self._db.in_transaction:
-            yield
-            return
-        with _translated(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:  # whatever it is, no half transaction stays open; it goes on up
-                if self._db.in_transaction:  # a full disk makes sqlite roll back by itself
-                    with contextlib.suppress(sqlite3.Error):
-                        self._db.execute("ROLLBACK")
-                raise
+        super().close()
 
     # pilots
 
@@ -124,8 +89,8 @@ class Store(Runs):
                 definition.name,
                 job.phase,
                 directory,
-                _text(definition.raw),
-                _text(facts),
+                json_text(definition.raw),
+                json_text(facts),
                 facts.acquired,
                 time.time(),
                 pilot,
@@ -139,7 +104,7 @@ class Store(Runs):
         job, facts = self._clean(job), self._clean(facts)
         done = job.phase is Phase.DONE
         outcome = None if job.phase not in (Phase.REPORTING, Phase.DONE) else "failed" if job.error else "finished"
-        error = _text(job.error) if job.error else None
+        error = json_text(job.error) if job.error else None
         with self.transaction():
             self._write(
                 "UPDATE jobs SET phase=?, stopping=?, error_code=?, error=?, exit_code=?, outcome=?, facts=?,"
@@ -151,7 +116,7 @@ class Store(Runs):
                     error,
                     facts.exit.status if facts.exit else None,
                     outcome,
-                    _text(facts),
+                    json_text(facts),
                     now,
                     now if done else None,
                     job.key,
@@ -182,46 +147,6 @@ class Store(Runs):
         """Whether this attempt of a job has ever been taken in."""
         return self._db.execute("SELECT 1 FROM jobs WHERE key = ?", (key,)).fetchone() is not None
 
-    # files and transfers
-
-    def put_outcomes(self, key: str, outcomes: Iterable[Outcome], guids: dict[str, str] | None = None) -> None:
-        """Write what came of transfers, and every attempt that was made."""
-        with self.transaction():
-            for outcome in map(self._clean, outcomes):
-                self._write(
-                    "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-                    (
-                        key,
-                        outcome.direction,
-                        outcome.lfn,
-                        "failed" if outcome.failure else "remote_io" if outcome.in_place else "transferred",
-                        outcome.size,
-                        _text(outcome.checksums),
-                        (guids or {}).get(outcome.lfn),
-                        outcome.source,
-                        outcome.target,
-                        outcome.rse,
-                        outcome.failure.message if outcome.failure else None,
-                    ),
-                )
-                self.add_attempts(key, outcome.attempts)
-
-    def add_attempts(self, key: str, attempts: Sequence[Attempt]) -> None:
-        """Write tries to move files."""
-        if not attempts:
-            return
-        with _translated(self.path):
-            self._db.executemany(
-                "INSERT INTO transfers (key, lfn, direction, copytool, source, target, rse, started, seconds,"
-                " checksum_seconds, size, error_code, error) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                [
-                    (key, a.lfn, a.direction, a.copytool, a.source, a.target, a.rse, a.started, a.seconds)
-                    + (a.checksum_seconds, a.size)
-                    + ((a.failure.code, a.failure.message) if a.failure else (None, None))
-                    for a in attempts
-                ],
-            )
-
     # samples
 
     def add_sample(self, key: str, sample: Sample) -> None:
@@ -235,97 +160,3 @@ class Store(Runs):
         """The times (epoch s) and PSS + swap (kB) of a payload's samples."""
         rows = self._db.execute("SELECT at, pss_kb + swap_kb FROM samples WHERE key = ? ORDER BY at", (key,)).fetchall()
         return [row[0] for row in rows], [float(row[1]) for row in rows]
-
-    # messages
-
-    def put_message(self, update: JobUpdate, in_flight: Iterable[int] = ()) -> int:
-        """Have the server told. A waiting message that is not final is overtaken by this one; a final one never is.
-
-        What an overtaken message would have shown of the payload (`stdout`) is not lost if this one shows nothing.
-        """
-        with self.transaction():
-            sql = "SELECT id, json_extract(body, '$.stdout') FROM messages WHERE key=? AND final=0 AND accepted IS NULL"
-            waiting = {id: said for id, said in self._db.execute(sql, (update.key,)) if id not in set(in_flight)}
-            for old, said in waiting.items():
-                update = update if update.stdout or not said else msgspec.structs.replace(update, stdout=said)
-                self._write(
-                    "UPDATE messages SET accepted=0, answer='overtaken', answered=? WHERE id=?", (time.time(), old)
-                )
-            cursor = self._write(
-                "INSERT INTO messages (key, state, final, body, created) VALUES (?,?,?,?,?)",
-                (update.key, update.state, update.state.final, _text(self._clean(update)), time.time()),
-            )
-        return int(cursor.lastrowid or 0)
-
-    def open_messages(self) -> list[OpenMessage]:
-        """What no server has accepted yet, oldest first."""
-        rows = self._db.execute("SELECT id, body, tries FROM messages WHERE accepted IS NULL ORDER BY id")
-        return [OpenMessage(id, msgspec.json.decode(body, type=JobUpdate), tries) for id, body, tries in rows]
-
-    def tried(self, ids: Sequence[int]) -> None:
-        """Note that these messages are being sent."""
-        now = time.time()
-        with self.transaction():
-            for id in ids:
-                self._write("UPDATE messages SET tries = tries + 1, sent = ? WHERE id = ?", (now, id))
-
-    def answered(self, id: int, answer: Answer) -> None:
-        """Note what the server said; a message that may be said again stays open."""
-        accepted = 1 if answer.accepted else None if answer.retry else 0
-        self._write(
-            "UPDATE messages SET answered=?, accepted=?, answer=? WHERE id=?",
-            (time.time(), accepted, _text(msgspec.structs.replace(answer, secrets={})), id),
-        )
-
-    def final_answered(self, key: str) -> bool:
-        """Whether a server has answered the job's final report, be it with a refusal for good."""
-        sql = "SELECT 1 FROM messages WHERE key = ? AND final = 1 AND accepted IS NOT NULL"
-        return self._db.execute(sql, (key,)).fetchone() is not None
-
-    def drop_message(self, id: int, why: str) -> None:
-        """Note that a message will not be sent any more, and why."""
-        self._write("UPDATE messages SET answered=?, accepted=0, answer=? WHERE id=?", (time.time(), why, id))
-
-    # processes
-
-    def add_process(self, key: str, identity: str, container: str = "") -> int:
-        """Note that a process was started for the job, so that a later pilot can prove it is ours and end it."""
-        cursor = self._write(
-            "INSERT INTO processes (key, identity, container, started) VALUES (?,?,?,?)",
-            (key, identity, container, time.time()),
-        )
-        return int(cursor.lastrowid or 0)
-
-    def end_processes(self, key: str) -> None:
-        """Note that nothing of the job is running any more."""
-        self._write("UPDATE processes SET ended=? WHERE key=? AND ended IS NULL", (time.time(), key))
-
-    def settle(self, ids: Sequence[int]) -> None:
-        """Note that these processes are known to be gone."""
-        now = time.time()
-        with self.transaction():
-            for id in ids:
-                self._write("UPDATE processes SET ended=? WHERE id=? AND ended IS NULL", (now, id))
-
-    def living_processes(self) -> list[Process]:
-        """Processes whose end nobody noted."""
-        rows = self._db.execute("SELECT id, key, identity, container FROM processes WHERE ended IS NULL")
-        return [Process(id, key, identity, container or "") for id, key, identity, container in rows]
-
-    def _write(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
-        with _translated(self.path):
-            return self._db.execute(sql, values)
-
-
-@contextlib.contextmanager
-def _translated(path: str) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        if "full" in str(error) or "disk I/O" in str(error):
-            raise NoLocalSpace(f"the PilotDB {path} could not be written: {error}") from error
-        raise FileHandlingFailure(f"the PilotDB {path}: {error}") from error
-
-
-def _text(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

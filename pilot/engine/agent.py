@@ -5,42 +5,28 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import signal
 import time
-from collections import deque
 from typing import Any
 
-from pilot.core.arrival import identity_of, writable
-from pilot.core.definition import parse
-from pilot.core.errors import (
-    ConversionFailure,
-    Failure,
-    NoLocalSpace,
-    PilotError,
-    Preemption,
-    ReachedMaxTime,
-    ResourceUnavailable,
-)
+from pilot.core.errors import Failure, NoLocalSpace, PilotError, Preemption, ReachedMaxTime
 from pilot.core.exitcodes import ExitCode, exit_code_of, exit_code_of_signal
 from pilot.core.lifecycle import Phase
 from pilot.engine import concealed, recovery
+from pilot.engine.arrivals import Arrivals
 from pilot.engine.asking import Asking
 from pilot.engine.horizon import Horizon
 from pilot.engine.leaving import leave_nothing
 from pilot.engine.means import Means, Run
 from pilot.engine.monitor import LimitBroken, Sampled
-from pilot.engine.records import check_inputs
 from pilot.engine.runner import Runner
 from pilot.engine.signals import SIGNALS
 from pilot.engine.surprise import Surprise
+from pilot.engine.waiting import Waiting
 from pilot.plugins.sources.base import Capacity
-from pilot.runtime.slots import needs_of
 
 _log = logging.getLogger("pilot.agent")
-_DISK_WAIT_S, _SAME_ORDER_S = 1.0, 0.3
-_DISK_MARGIN = 1 << 30
-_BEFORE_PAYLOAD = (Phase.STAGING_IN, Phase.RUNNING)
+_SAME_ORDER_S = 0.3
 
 
 class Agent:
@@ -52,14 +38,14 @@ class Agent:
         self.runner = Runner(means, on_room=self._look_for_jobs, on_end=self._job_ended)
         self._asking = Asking(means, lambda: bool(self.runner.active), self._answered, self._look_for_jobs)
         self._surprise = Surprise(means, self.runner)
-        self._waiting: deque[Run] = deque()
         self._draining = False
-        self._taken = self._held = 0
         self._signals, self._signalled_at = 0, -math.inf
         self._why: Failure | None = None
         self._exit_code = 0
-        self._told_s, self._asked_at = 0, 0.0
+        self._asked = (0, 0.0)
         self._horizon = Horizon(means, on_known=self._look_for_jobs, on_end=self._time_is_over)
+        self._waiting = Waiting(means, self.runner)
+        self._arrivals = Arrivals(means, self.runner, self._horizon, self._waiting, on_room=self._look_for_jobs)
 
     def run(self) -> int:
         """Serve until the end. Jobs of an earlier pilot come first."""
@@ -84,7 +70,7 @@ class Agent:
         self.runner.events.close()
         self.means.staging.close(0.5)
         self.means.monitor.close()
-        return self._surprise.exit_code or self._exit_code or self._asking.exit_code
+        return self._surprise.exit_code or self._exit_code or self._arrivals.exit_code or self._asking.exit_code
 
     def from_monitor(self, message: object) -> None:
         """A message of the monitor, in the loop's thread."""
@@ -140,12 +126,12 @@ class Agent:
         for stored in self.means.store.unfinished():
             run = recovery.restore(stored, self.means.redactor)
             self.runner.adopt(run)
-            self._taken += 1
+            self._arrivals.taken += 1
             failure = recovery.verdict(words.get(run.definition.job_id, ""))
             if failure is not None and run.job.phase is not Phase.REPORTING:
                 self.runner.stop(run, failure)
             if run.job.phase in (Phase.ACQUIRED, Phase.STAGING_IN, Phase.RUNNING):
-                self._waiting.append(run)
+                self._waiting.add(run)
             else:
                 self.runner.resume(run)
         self._look_for_jobs()
@@ -154,7 +140,7 @@ class Agent:
 
     def _look_for_jobs(self) -> None:
         """Start what waits for room; ask for more if there is room left."""
-        self._start_waiting()
+        self._waiting.start(self._why)
         wanted = self._wanted()
         if self._done():
             self.means.loop.stop()
@@ -170,7 +156,7 @@ class Agent:
             gpus=free.gpus,
             seconds_left=self._horizon.seconds_left(),
         )
-        self._told_s, self._asked_at = capacity.seconds_left or 0, time.time()
+        self._asked = (capacity.seconds_left or 0, time.time())
         self._asking.ask(capacity)
 
     def _wanted(self) -> int:
@@ -178,15 +164,15 @@ class Agent:
             return 0
         if not self._horizon.known:
             return 0
-        if late := self._horizon.too_late(self._taken):
+        if late := self._horizon.too_late(self._arrivals.taken):
             _log.info("no more jobs are asked for: %s", late)
             self._asking.finish()
             return 0
         if self.runner.reserve.short():
             self._without_disk()
             return 0
-        quota = self.settings.jobs - self._taken if self.settings.jobs else 1_000_000
-        return min(self.means.slots.free().jobs + self._ahead_left(), quota)
+        quota = self.settings.jobs - self._arrivals.taken if self.settings.jobs else 1_000_000
+        return min(self.means.slots.free().jobs + self._waiting.ahead_left(), quota)
 
     def _without_disk(self) -> None:
         """Ask for no job while the disk is full; end if there is none whose end could make room."""
@@ -194,89 +180,10 @@ class Agent:
         if not self.runner.active and not self.runner.cleaning:
             self._asking.finish(ExitCode.NO_SPACE)
 
-    def _ahead_left(self) -> int:
-        """How many jobs more may have their inputs fetched before there is room to run them."""
-        ahead = [r for r in self.runner.active.values() if r.grant is None and r.job.phase in _BEFORE_PAYLOAD]
-        return max(0, self.settings.prefetch_jobs - len(ahead))
-
-    def _may_fetch_ahead(self, run: Run) -> bool:
-        """Whether there is disk for the inputs of one more job beside what runs."""
-        if self._ahead_left() <= 0:
-            return False
-        needed = sum(file.size or 0 for file in run.definition.inputs) * 2 + _DISK_MARGIN
-        disk = os.statvfs(self.means.workdir)
-        return disk.f_bavail * disk.f_frsize > needed
-
     def _answered(self, jobs: tuple[dict[str, Any], ...]) -> None:
         for raw in jobs:
-            self._take_in(raw, self._asked_at)
+            self._arrivals.take_in(raw, *self._asked)
         self._look_for_jobs()
-
-    def _take_in(self, raw: dict[str, Any], asked: float) -> None:
-        now = time.time()
-        bad: Failure | None = None
-        secrets = concealed.learn(raw, self.means.redactor)
-        raw, whole = writable(raw)
-        try:
-            if not whole:
-                raise ConversionFailure("the description holds text that is no Unicode, or values beyond all measure")
-            definition = parse(raw)
-            check_inputs(definition)
-        except PilotError as error:
-            bad = error.failure()
-            definition = identity_of(raw)
-            if definition.job_id <= 0:
-                _log.error("a job description without a usable PandaID was refused: %s", error)
-                self._exit_code = self._exit_code or ExitCode.GENERAL
-                return
-        refusal = self.means.slots.refusal(needs_of(definition))
-        if bad is None and refusal:
-            bad = ResourceUnavailable(refusal).failure()
-        elif bad is None and (late := self._horizon.too_long(definition, self._told_s)):
-            bad = ReachedMaxTime(late).failure()
-        definition, hidden = concealed.conceal(definition, secrets, self.means.redactor)
-        try:
-            run = self.runner.take_in(definition, now, now - asked, bad, hidden)
-        except NoLocalSpace as full:
-            _log.error("job %s: %s: waiting for room", definition.key, full)
-            self._held += 1
-            self.means.loop.after(_DISK_WAIT_S, lambda: self._take_in_again(raw, asked))
-            return
-        if run is None:
-            _log.info("job %s was offered again: it is known here already", definition.key)
-            return
-        self._taken += 1
-        if bad is None:
-            self._waiting.append(run)
-
-    def _take_in_again(self, raw: dict[str, Any], asked: float) -> None:
-        self._held -= 1
-        self._take_in(raw, asked)
-        self._look_for_jobs()
-
-    def _start_waiting(self) -> None:
-        for run in [r for r in self.runner.active.values() if r.parked]:
-            if not run.parked:  # one that could not start gave its room back, and this one has got it already
-                continue
-            run.grant = self.means.slots.take(run.key, needs_of(run.definition))
-            if run.grant is None:
-                break
-            self.runner.go(run)
-        while self._waiting:
-            run = self._waiting[0]
-            if self._why is not None:
-                self.runner.stop(run, self._why)
-            if run.job.error is None and (refusal := self.means.slots.refusal(needs_of(run.definition))):
-                self.runner.stop(run, ResourceUnavailable(refusal).failure())  # an earlier pilot had a larger node
-            if run.job.error is None:
-                run.grant = self.means.slots.take(run.key, needs_of(run.definition))
-                if run.grant is None and not self._may_fetch_ahead(run):
-                    return
-            self._waiting.popleft()
-            if run.job.phase is Phase.ACQUIRED:
-                self.runner.start(run)
-            else:
-                self.runner.resume(run)
 
     def _job_ended(self, run: Run) -> None:
         code = run.job.error.code if run.job.error else 0
@@ -284,9 +191,9 @@ class Agent:
         self._look_for_jobs()
 
     def _done(self) -> bool:
-        if self.runner.active or self.runner.cleaning or self._waiting or self._asking.under_way or self._held:
+        if self.runner.active or self.runner.cleaning or self._waiting or self._asking.under_way or self._arrivals.held:
             return False
-        quota_met = bool(self.settings.jobs) and self._taken >= self.settings.jobs
+        quota_met = bool(self.settings.jobs) and self._arrivals.taken >= self.settings.jobs
         return self._draining or self._asking.finished or quota_met
 
     # the end

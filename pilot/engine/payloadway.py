@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
 
 import msgspec
 
 from pilot.core.errors import Failure, InternalPilotProblem, PilotError
-from pilot.core.facts import Facts
-from pilot.core.lifecycle import Event, Phase, Reply
+from pilot.core.lifecycle import Phase, Reply
 from pilot.engine import jobdir, payload, stagein
-from pilot.engine.eventwork import EventWork
-from pilot.engine.means import Means, Run
-from pilot.engine.reporter import Reporter
-from pilot.engine.reserve import Reserve
-from pilot.engine.telling import Telling
+from pilot.engine.means import Run
+from pilot.engine.ring import Ring
 from pilot.engine.timing import timed
 
 #: How long what a payload left has to end by itself, and the pilot's own signal to come after its payload's.
 _A_MOMENT_S = 0.2
-
-
-class Ring(Protocol):
-    """What the payload's part needs of the rest of the way (`engine.runner`)."""
-
-    means: Means
-    reserve: Reserve
-    reporter: Reporter
-    telling: Telling
-    events: EventWork
-
-    def event(self, run: Run, event: Event, facts: Facts | None = None, also: Callable[[], None] | None = None) -> None:
-        """Decide, write it down, carry out."""
-
-    def work(self, run: Run, work: Callable[[], Any], then: Callable[[Run, Any, PilotError | None], None]) -> None:
-        """Have a staging thread do something."""
-
-    def abandon(self, run: Run) -> None:
-        """Interrupt what is being done."""
 
 
 class PayloadWay:

@@ -13,7 +13,8 @@ from pilot.core.definition import parse
 from pilot.core.errors import FailedByServer, Failure, PilotError
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Phase
-from pilot.db.store import Process, StoredJob
+from pilot.db.processes import Process
+from pilot.db.store import StoredJob
 from pilot.engine import concealed
 from pilot.engine.boxes import Boxes
 from pilot.engine.means import Run

@@ -10,7 +10,8 @@ from typing import Any
 
 from pilot.core.errors import CommunicationFailure, NoLocalSpace, PilotError, UnknownException
 from pilot.core.update import Answer, JobUpdate
-from pilot.db.store import OpenMessage, Store
+from pilot.db.messages import OpenMessage
+from pilot.db.store import Store
 from pilot.engine.reserve import Reserve
 from pilot.lib.loop import Loop, Timer
 from pilot.lib.worker import Worker

@@ -14,9 +14,8 @@ from pilot.core.errors import Failure, PilotError, UnknownException
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Event, Job, Order, Phase, Reply, Stop, decide, entry_order
-from pilot.core.secrets import Secrets
-from pilot.core.update import Answer, Command, JobUpdate
-from pilot.engine import clones, concealed, jobdir, payload, stagein, stagework, steering
+from pilot.engine import clones, ending, jobdir, payload, stagein, stagework
+from pilot.engine.answers import Answers
 from pilot.engine.concealed import Concealed
 from pilot.engine.eventwork import EventWork
 from pilot.engine.means import Means, Run
@@ -28,7 +27,6 @@ from pilot.engine.timing import timed
 from pilot.lib.cancel import Cancel
 from pilot.lib.log import JobLog
 from pilot.lib.traceback_file import story_of
-from pilot.runtime.environment import PASSED_ON, passed_on
 
 #: Errors of inputs that are not what the catalogue says they are: told to the server as corrupted.
 _CORRUPT = frozenset({1145, 1171})
@@ -50,7 +48,8 @@ class Runner:
         self._on_room, self._on_end = on_room, on_end
         self.reserve = Reserve(means.workdir, means.loop, means.settings.disk_patience)
         self.reserve.keep()
-        self.reporter = Reporter(means.store, means.source, means.loop, self.reserve, self._answered)
+        self.answers = Answers(self)
+        self.reporter = Reporter(means.store, means.source, means.loop, self.reserve, self.answers.take)
         self.telling = Telling(means, self.reserve, self.reporter)
         self.events = EventWork(means, self.active, self.stop)
         self.payloads = PayloadWay(self)
@@ -242,62 +241,14 @@ class Runner:
             lambda: self.means.store.put_outcomes(run.key, outcomes, guids),
         )
 
-    def _answered(self, update: JobUpdate, answer: Answer) -> None:
-        run = self.active.get(update.key)
-        if run is None:
-            return
-        if update.state.final:
-            if answer.accepted:
-                run.log.info(f"the server has the final report ({update.state})")
-            elif not answer.retry:
-                run.log.error(f"the server refused the final report ({update.state}) for good: {answer.why}")
-            if answer.accepted or not answer.retry:
-                self.event(run, Reply(Phase.REPORTING))
-            return
-        self.means.redactor.add(Secrets(pilot=answer.secrets).values())
-        for command in answer.commands:
-            self._steer(run, command)
-        if free := [command for command in answer.commands if steering.is_free(command)]:
-            env = passed_on(self.means.base_env, PASSED_ON)
-            self.work(run, partial(steering.carry_out_all, run, free, env), self._tell_stdout)
-
-    def _steer(self, run: Run, command: Command) -> None:
-        """Do what the server ordered."""
-        if (failure := steering.kill_of(command)) is not None:
-            self.stop(run, failure)
-        elif command.word == "softkill":
-            self.events.drain(run)
-        elif steering.noted(run, command):
-            self.telling.later(run, first=0.5 if run.facts.debug else None)
-
-    def _tell_stdout(self, run: Run, text: str | None, error: PilotError | None) -> None:
-        """Send what an operator's command printed, at once."""
-        if run.job.phase not in (Phase.REPORTING, Phase.DONE):
-            run.stdout = text or str(error or "")
-            self.telling.beat(run)
-
     def _end(self, run: Run) -> None:
-        for name in list(run.timers):
-            run.drop_timer(name)
-        run.log.close()
-        if run.child is not None:
-            run.child.close()
-        elif run.group is not None:
-            run.group.remove()
-        keep = "none" if run.facts.no_cleanup else self.means.settings.cleanup
-
-        def clean_up() -> None:
-            if run.box is not None and run.box.container.traits.daemon and not run.box_ended:
-                run.box.end()  # the job is over, and the pilot may be next: nobody else would wait for it
-            concealed.forget(run.directory, run.key)
-            jobdir.clean_up(run.directory, keep)
-            self.reserve.keep()
-
         def cleaned() -> None:
             self.cleaning -= 1
             self._on_room()
 
+        ending.let_go(run)
         self.cleaning += 1
+        clean_up = partial(ending.clean_up, self.means, self.reserve, run)
         self.means.staging.submit(clean_up, lambda result, error: self.means.loop.post(cleaned))
         self.active.pop(run.key, None)
         self._on_end(run)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from pilot.core.errors import ContainerGeneralFailure
-from pilot.db.store import Process
+from pilot.db.processes import Process
 from pilot.engine.boxes import Boxes
 from pilot.engine.recovery import end_orphans
 from pilot.lib import process

@@ -4,327 +4,159 @@ The numbers are the PanDA pilot's (protocol.md 6.2): site rules and the server's
 A failed job is data (`Failure`); a failed pilot is an exception (`PilotError`).
 """
 
-from pilot.core.errors.base import ERRORS, Failure, Owner, PilotError, error_of_code, first_of
-from pilot.core.errors.events import (
-    EventServiceFatal,
-    EventServiceRecoverable,
-    MessageHandlingFailure,
-    NoEvents,
-    OutcomesNotStored,
-)
-from pilot.core.errors.payload import (
-    BadAlloc,
-    BadXml,
-    CoreDump,
-    DatabaseReleaseFailure,
-    EmptyOutputFile,
-    Frontier,
-    LoopingJob,
-    NoOutputInJobReport,
-    NoPayloadMetadata,
-    OutputFileTooLarge,
-    PayloadExceedsMemory,
-    PayloadExecutionException,
-    PayloadExecutionFailure,
-    PayloadOutOfMemory,
-    PayloadSegmentationFault,
-    PostprocessFailure,
-    PreprocessFailure,
-    ReachedMaxTime,
-    StdoutTooBig,
-    TransformNotFound,
-    UnknownPayloadFailure,
-    UnknownTransformFailure,
-    UnrecognizedTransformArguments,
-    UnrecognizedTransformStderr,
-    UserDirTooLarge,
-)
-from pilot.core.errors.pilot import (
-    BadMemoryMonitorJson,
-    CommunicationFailure,
-    ConversionFailure,
-    CpuCalculationProblem,
-    ExceededMaxWaitTime,
-    FileHandlingFailure,
-    GeneralError,
-    InternalPilotProblem,
-    JobAlreadyRunning,
-    JsonRetrievalTimeout,
-    LogCreationTimeout,
-    LogFileCreationFailure,
-    NoJobsInPanda,
-    NoSuchProcess,
-    NotDefined,
-    NotImplementedHere,
-    NotSameLength,
-    RequestRefused,
-    ServerNotTrusted,
-    StatFileProblem,
-    UnknownException,
-)
-from pilot.core.errors.setup import (
-    ApptainerNotInstalled,
-    ChmodTransform,
-    CommandTimedOut,
-    ContainerBindPointFailure,
-    ContainerFailedUserNamespace,
-    ContainerGeneralFailure,
-    ContainerImageMountFailure,
-    ContainerNewUserNamespace,
-    ContainerNoLoopDevices,
-    ContainerResourceUnavailable,
-    CvmfsNotAlive,
-    ImageNotFound,
-    LsetupTimedOut,
-    MissingInstallation,
-    MissingReleaseUnpacked,
-    MissingUserCode,
-    NfsSqlite,
-    NoCtypes,
-    NoReleaseFound,
-    NoSoftwareDirectory,
-    NoUserTarball,
-    QueueNotSetUpForContainers,
-    ResourceUnavailable,
-    SetupFailure,
-    SetupFatal,
-    SingularityNotInstalled,
-    TransformDownloadFailure,
-    UnsupportedOs,
-)
-from pilot.core.errors.site import (
-    ArcProxyFailure,
-    ArcProxyLibraryFailure,
-    BadQueueConfiguration,
-    BlackHole,
-    CertificateHasExpired,
-    MakeDirectory,
-    MiddlewareImportFailure,
-    NoProxy,
-    NoVomsProxy,
-    PandaQueueNotActive,
-    PandaQueueNotOnline,
-    ProxyTooShort,
-    QueuedataNotDownloaded,
-    QueuedataNotOk,
-    VomsProxyAboutToExpire,
-)
-from pilot.core.errors.staging import (
-    BadOutputFileName,
-    ChecksumCalculationFailure,
-    ChecksumNotSupported,
-    FileExists,
-    GetAdMismatch,
-    GetGlobusSysError,
-    GetMd5Mismatch,
-    InputsTooLarge,
-    LeaseTime,
-    LfnTooLong,
-    MissingCredentials,
-    MissingInputFile,
-    MissingOutputFile,
-    NoLocalSpace,
-    NonDeterministicStorage,
-    NoRemoteSpace,
-    NoReplicas,
-    NoStorage,
-    NoStorageProtocol,
-    NoSuchFile,
-    PutAdMismatch,
-    PutGlobusSysError,
-    PutMd5Mismatch,
-    RemoteFileCouldNotBeOpened,
-    RemoteFileDictDoesNotExist,
-    RemoteFileOpenTimedOut,
-    ReplicaNotFound,
-    RucioListReplicasFailed,
-    RucioLocationFailed,
-    RucioServiceUnavailable,
-    StageInAuthenticationFailure,
-    StageInFailed,
-    StageInTimeout,
-    StageOutAuthenticationFailure,
-    StageOutFailed,
-    StageOutTimeout,
-    StorageServiceNotAvailable,
-    UnknownChecksumType,
-    UnknownCopyTool,
-    UnreachableNetwork,
-    XrdcpError,
-    ZeroFileSize,
-)
-from pilot.core.errors.stopped import (
-    ExecutedCloneJob,
-    FailedByServer,
-    KillPayload,
-    KillSignal,
-    PandaKill,
-    Preemption,
-    Sigbus,
-    Sigint,
-    Sigquit,
-    Sigsegv,
-    Sigterm,
-    Sigusr1,
-    Sigxcpu,
-    UserKill,
-)
-
-__all__ = [
-    "ApptainerNotInstalled",
-    "ArcProxyFailure",
-    "ArcProxyLibraryFailure",
-    "BadAlloc",
-    "BadMemoryMonitorJson",
-    "BadOutputFileName",
-    "BadQueueConfiguration",
-    "BadXml",
-    "BlackHole",
-    "CertificateHasExpired",
-    "ChecksumCalculationFailure",
-    "ChecksumNotSupported",
-    "ChmodTransform",
-    "CommandTimedOut",
-    "CommunicationFailure",
-    "ContainerBindPointFailure",
-    "ContainerFailedUserNamespace",
-    "ContainerGeneralFailure",
-    "ContainerImageMountFailure",
-    "ContainerNewUserNamespace",
-    "ContainerNoLoopDevices",
-    "ContainerResourceUnavailable",
-    "ConversionFailure",
-    "CoreDump",
-    "CpuCalculationProblem",
-    "CvmfsNotAlive",
-    "DatabaseReleaseFailure",
-    "ERRORS",
-    "EmptyOutputFile",
-    "EventServiceFatal",
-    "EventServiceRecoverable",
-    "ExceededMaxWaitTime",
-    "ExecutedCloneJob",
-    "FailedByServer",
-    "Failure",
-    "FileExists",
-    "FileHandlingFailure",
-    "Frontier",
-    "GeneralError",
-    "GetAdMismatch",
-    "GetGlobusSysError",
-    "GetMd5Mismatch",
-    "ImageNotFound",
-    "InputsTooLarge",
-    "InternalPilotProblem",
-    "JobAlreadyRunning",
-    "JsonRetrievalTimeout",
-    "KillPayload",
-    "KillSignal",
-    "LeaseTime",
-    "LfnTooLong",
-    "LogCreationTimeout",
-    "LogFileCreationFailure",
-    "LoopingJob",
-    "LsetupTimedOut",
-    "MakeDirectory",
-    "MessageHandlingFailure",
-    "MiddlewareImportFailure",
-    "MissingCredentials",
-    "MissingInputFile",
-    "MissingInstallation",
-    "MissingOutputFile",
-    "MissingReleaseUnpacked",
-    "MissingUserCode",
-    "NfsSqlite",
-    "NoCtypes",
-    "NoEvents",
-    "NoJobsInPanda",
-    "NoLocalSpace",
-    "NoOutputInJobReport",
-    "NoPayloadMetadata",
-    "NoProxy",
-    "NoReleaseFound",
-    "NoRemoteSpace",
-    "NoReplicas",
-    "NoSoftwareDirectory",
-    "NoStorage",
-    "NoStorageProtocol",
-    "NoSuchFile",
-    "NoSuchProcess",
-    "NoUserTarball",
-    "NoVomsProxy",
-    "NonDeterministicStorage",
-    "NotDefined",
-    "NotImplementedHere",
-    "NotSameLength",
-    "OutcomesNotStored",
-    "OutputFileTooLarge",
-    "Owner",
-    "PandaKill",
-    "PandaQueueNotActive",
-    "PandaQueueNotOnline",
-    "PayloadExceedsMemory",
-    "PayloadExecutionException",
-    "PayloadExecutionFailure",
-    "PayloadOutOfMemory",
-    "PayloadSegmentationFault",
-    "PilotError",
-    "PostprocessFailure",
-    "Preemption",
-    "PreprocessFailure",
-    "ProxyTooShort",
-    "PutAdMismatch",
-    "PutGlobusSysError",
-    "PutMd5Mismatch",
-    "QueueNotSetUpForContainers",
-    "QueuedataNotDownloaded",
-    "QueuedataNotOk",
-    "ReachedMaxTime",
-    "RemoteFileCouldNotBeOpened",
-    "RemoteFileDictDoesNotExist",
-    "RemoteFileOpenTimedOut",
-    "ReplicaNotFound",
-    "RequestRefused",
-    "ResourceUnavailable",
-    "RucioListReplicasFailed",
-    "RucioLocationFailed",
-    "RucioServiceUnavailable",
-    "ServerNotTrusted",
-    "SetupFailure",
-    "SetupFatal",
-    "Sigbus",
-    "Sigint",
-    "Sigquit",
-    "Sigsegv",
-    "Sigterm",
-    "Sigusr1",
-    "Sigxcpu",
-    "SingularityNotInstalled",
-    "StageInAuthenticationFailure",
-    "StageInFailed",
-    "StageInTimeout",
-    "StageOutAuthenticationFailure",
-    "StageOutFailed",
-    "StageOutTimeout",
-    "StatFileProblem",
-    "StdoutTooBig",
-    "StorageServiceNotAvailable",
-    "TransformDownloadFailure",
-    "TransformNotFound",
-    "UnknownChecksumType",
-    "UnknownCopyTool",
-    "UnknownException",
-    "UnknownPayloadFailure",
-    "UnknownTransformFailure",
-    "UnreachableNetwork",
-    "UnrecognizedTransformArguments",
-    "UnrecognizedTransformStderr",
-    "UnsupportedOs",
-    "UserDirTooLarge",
-    "UserKill",
-    "VomsProxyAboutToExpire",
-    "XrdcpError",
-    "ZeroFileSize",
-    "error_of_code",
-    "first_of",
-]
+from pilot.core.errors.base import ERRORS as ERRORS
+from pilot.core.errors.base import Failure as Failure
+from pilot.core.errors.base import Owner as Owner
+from pilot.core.errors.base import PilotError as PilotError
+from pilot.core.errors.base import error_of_code as error_of_code
+from pilot.core.errors.base import first_of as first_of
+from pilot.core.errors.events import EventServiceFatal as EventServiceFatal
+from pilot.core.errors.events import EventServiceRecoverable as EventServiceRecoverable
+from pilot.core.errors.events import MessageHandlingFailure as MessageHandlingFailure
+from pilot.core.errors.events import NoEvents as NoEvents
+from pilot.core.errors.events import OutcomesNotStored as OutcomesNotStored
+from pilot.core.errors.payload import BadAlloc as BadAlloc
+from pilot.core.errors.payload import BadXml as BadXml
+from pilot.core.errors.payload import CoreDump as CoreDump
+from pilot.core.errors.payload import DatabaseReleaseFailure as DatabaseReleaseFailure
+from pilot.core.errors.payload import EmptyOutputFile as EmptyOutputFile
+from pilot.core.errors.payload import Frontier as Frontier
+from pilot.core.errors.payload import LoopingJob as LoopingJob
+from pilot.core.errors.payload import NoOutputInJobReport as NoOutputInJobReport
+from pilot.core.errors.payload import NoPayloadMetadata as NoPayloadMetadata
+from pilot.core.errors.payload import OutputFileTooLarge as OutputFileTooLarge
+from pilot.core.errors.payload import PayloadExceedsMemory as PayloadExceedsMemory
+from pilot.core.errors.payload import PayloadExecutionException as PayloadExecutionException
+from pilot.core.errors.payload import PayloadExecutionFailure as PayloadExecutionFailure
+from pilot.core.errors.payload import PayloadOutOfMemory as PayloadOutOfMemory
+from pilot.core.errors.payload import PayloadSegmentationFault as PayloadSegmentationFault
+from pilot.core.errors.payload import PostprocessFailure as PostprocessFailure
+from pilot.core.errors.payload import PreprocessFailure as PreprocessFailure
+from pilot.core.errors.payload import ReachedMaxTime as ReachedMaxTime
+from pilot.core.errors.payload import StdoutTooBig as StdoutTooBig
+from pilot.core.errors.payload import TransformNotFound as TransformNotFound
+from pilot.core.errors.payload import UnknownPayloadFailure as UnknownPayloadFailure
+from pilot.core.errors.payload import UnknownTransformFailure as UnknownTransformFailure
+from pilot.core.errors.payload import UnrecognizedTransformArguments as UnrecognizedTransformArguments
+from pilot.core.errors.payload import UnrecognizedTransformStderr as UnrecognizedTransformStderr
+from pilot.core.errors.payload import UserDirTooLarge as UserDirTooLarge
+from pilot.core.errors.pilot import BadMemoryMonitorJson as BadMemoryMonitorJson
+from pilot.core.errors.pilot import CommunicationFailure as CommunicationFailure
+from pilot.core.errors.pilot import ConversionFailure as ConversionFailure
+from pilot.core.errors.pilot import CpuCalculationProblem as CpuCalculationProblem
+from pilot.core.errors.pilot import ExceededMaxWaitTime as ExceededMaxWaitTime
+from pilot.core.errors.pilot import FileHandlingFailure as FileHandlingFailure
+from pilot.core.errors.pilot import GeneralError as GeneralError
+from pilot.core.errors.pilot import InternalPilotProblem as InternalPilotProblem
+from pilot.core.errors.pilot import JobAlreadyRunning as JobAlreadyRunning
+from pilot.core.errors.pilot import JsonRetrievalTimeout as JsonRetrievalTimeout
+from pilot.core.errors.pilot import LogCreationTimeout as LogCreationTimeout
+from pilot.core.errors.pilot import LogFileCreationFailure as LogFileCreationFailure
+from pilot.core.errors.pilot import NoJobsInPanda as NoJobsInPanda
+from pilot.core.errors.pilot import NoSuchProcess as NoSuchProcess
+from pilot.core.errors.pilot import NotDefined as NotDefined
+from pilot.core.errors.pilot import NotImplementedHere as NotImplementedHere
+from pilot.core.errors.pilot import NotSameLength as NotSameLength
+from pilot.core.errors.pilot import RequestRefused as RequestRefused
+from pilot.core.errors.pilot import ServerNotTrusted as ServerNotTrusted
+from pilot.core.errors.pilot import StatFileProblem as StatFileProblem
+from pilot.core.errors.pilot import UnknownException as UnknownException
+from pilot.core.errors.setup import ApptainerNotInstalled as ApptainerNotInstalled
+from pilot.core.errors.setup import ChmodTransform as ChmodTransform
+from pilot.core.errors.setup import CommandTimedOut as CommandTimedOut
+from pilot.core.errors.setup import ContainerBindPointFailure as ContainerBindPointFailure
+from pilot.core.errors.setup import ContainerFailedUserNamespace as ContainerFailedUserNamespace
+from pilot.core.errors.setup import ContainerGeneralFailure as ContainerGeneralFailure
+from pilot.core.errors.setup import ContainerImageMountFailure as ContainerImageMountFailure
+from pilot.core.errors.setup import ContainerNewUserNamespace as ContainerNewUserNamespace
+from pilot.core.errors.setup import ContainerNoLoopDevices as ContainerNoLoopDevices
+from pilot.core.errors.setup import ContainerResourceUnavailable as ContainerResourceUnavailable
+from pilot.core.errors.setup import CvmfsNotAlive as CvmfsNotAlive
+from pilot.core.errors.setup import ImageNotFound as ImageNotFound
+from pilot.core.errors.setup import LsetupTimedOut as LsetupTimedOut
+from pilot.core.errors.setup import MissingInstallation as MissingInstallation
+from pilot.core.errors.setup import MissingReleaseUnpacked as MissingReleaseUnpacked
+from pilot.core.errors.setup import MissingUserCode as MissingUserCode
+from pilot.core.errors.setup import NfsSqlite as NfsSqlite
+from pilot.core.errors.setup import NoCtypes as NoCtypes
+from pilot.core.errors.setup import NoReleaseFound as NoReleaseFound
+from pilot.core.errors.setup import NoSoftwareDirectory as NoSoftwareDirectory
+from pilot.core.errors.setup import NoUserTarball as NoUserTarball
+from pilot.core.errors.setup import QueueNotSetUpForContainers as QueueNotSetUpForContainers
+from pilot.core.errors.setup import ResourceUnavailable as ResourceUnavailable
+from pilot.core.errors.setup import SetupFailure as SetupFailure
+from pilot.core.errors.setup import SetupFatal as SetupFatal
+from pilot.core.errors.setup import SingularityNotInstalled as SingularityNotInstalled
+from pilot.core.errors.setup import TransformDownloadFailure as TransformDownloadFailure
+from pilot.core.errors.setup import UnsupportedOs as UnsupportedOs
+from pilot.core.errors.site import ArcProxyFailure as ArcProxyFailure
+from pilot.core.errors.site import ArcProxyLibraryFailure as ArcProxyLibraryFailure
+from pilot.core.errors.site import BadQueueConfiguration as BadQueueConfiguration
+from pilot.core.errors.site import BlackHole as BlackHole
+from pilot.core.errors.site import CertificateHasExpired as CertificateHasExpired
+from pilot.core.errors.site import MakeDirectory as MakeDirectory
+from pilot.core.errors.site import MiddlewareImportFailure as MiddlewareImportFailure
+from pilot.core.errors.site import NoProxy as NoProxy
+from pilot.core.errors.site import NoVomsProxy as NoVomsProxy
+from pilot.core.errors.site import PandaQueueNotActive as PandaQueueNotActive
+from pilot.core.errors.site import PandaQueueNotOnline as PandaQueueNotOnline
+from pilot.core.errors.site import ProxyTooShort as ProxyTooShort
+from pilot.core.errors.site import QueuedataNotDownloaded as QueuedataNotDownloaded
+from pilot.core.errors.site import QueuedataNotOk as QueuedataNotOk
+from pilot.core.errors.site import VomsProxyAboutToExpire as VomsProxyAboutToExpire
+from pilot.core.errors.staging import BadOutputFileName as BadOutputFileName
+from pilot.core.errors.staging import ChecksumCalculationFailure as ChecksumCalculationFailure
+from pilot.core.errors.staging import ChecksumNotSupported as ChecksumNotSupported
+from pilot.core.errors.staging import FileExists as FileExists
+from pilot.core.errors.staging import GetAdMismatch as GetAdMismatch
+from pilot.core.errors.staging import GetGlobusSysError as GetGlobusSysError
+from pilot.core.errors.staging import GetMd5Mismatch as GetMd5Mismatch
+from pilot.core.errors.staging import InputsTooLarge as InputsTooLarge
+from pilot.core.errors.staging import LeaseTime as LeaseTime
+from pilot.core.errors.staging import LfnTooLong as LfnTooLong
+from pilot.core.errors.staging import MissingCredentials as MissingCredentials
+from pilot.core.errors.staging import MissingInputFile as MissingInputFile
+from pilot.core.errors.staging import MissingOutputFile as MissingOutputFile
+from pilot.core.errors.staging import NoLocalSpace as NoLocalSpace
+from pilot.core.errors.staging import NonDeterministicStorage as NonDeterministicStorage
+from pilot.core.errors.staging import NoRemoteSpace as NoRemoteSpace
+from pilot.core.errors.staging import NoReplicas as NoReplicas
+from pilot.core.errors.staging import NoStorage as NoStorage
+from pilot.core.errors.staging import NoStorageProtocol as NoStorageProtocol
+from pilot.core.errors.staging import NoSuchFile as NoSuchFile
+from pilot.core.errors.staging import PutAdMismatch as PutAdMismatch
+from pilot.core.errors.staging import PutGlobusSysError as PutGlobusSysError
+from pilot.core.errors.staging import PutMd5Mismatch as PutMd5Mismatch
+from pilot.core.errors.staging import RemoteFileCouldNotBeOpened as RemoteFileCouldNotBeOpened
+from pilot.core.errors.staging import RemoteFileDictDoesNotExist as RemoteFileDictDoesNotExist
+from pilot.core.errors.staging import RemoteFileOpenTimedOut as RemoteFileOpenTimedOut
+from pilot.core.errors.staging import ReplicaNotFound as ReplicaNotFound
+from pilot.core.errors.staging import RucioListReplicasFailed as RucioListReplicasFailed
+from pilot.core.errors.staging import RucioLocationFailed as RucioLocationFailed
+from pilot.core.errors.staging import RucioServiceUnavailable as RucioServiceUnavailable
+from pilot.core.errors.staging import StageInAuthenticationFailure as StageInAuthenticationFailure
+from pilot.core.errors.staging import StageInFailed as StageInFailed
+from pilot.core.errors.staging import StageInTimeout as StageInTimeout
+from pilot.core.errors.staging import StageOutAuthenticationFailure as StageOutAuthenticationFailure
+from pilot.core.errors.staging import StageOutFailed as StageOutFailed
+from pilot.core.errors.staging import StageOutTimeout as StageOutTimeout
+from pilot.core.errors.staging import StorageServiceNotAvailable as StorageServiceNotAvailable
+from pilot.core.errors.staging import UnknownChecksumType as UnknownChecksumType
+from pilot.core.errors.staging import UnknownCopyTool as UnknownCopyTool
+from pilot.core.errors.staging import UnreachableNetwork as UnreachableNetwork
+from pilot.core.errors.staging import XrdcpError as XrdcpError
+from pilot.core.errors.staging import ZeroFileSize as ZeroFileSize
+from pilot.core.errors.stopped import ExecutedCloneJob as ExecutedCloneJob
+from pilot.core.errors.stopped import FailedByServer as FailedByServer
+from pilot.core.errors.stopped import KillPayload as KillPayload
+from pilot.core.errors.stopped import KillSignal as KillSignal
+from pilot.core.errors.stopped import PandaKill as PandaKill
+from pilot.core.errors.stopped import Preemption as Preemption
+from pilot.core.errors.stopped import Sigbus as Sigbus
+from pilot.core.errors.stopped import Sigint as Sigint
+from pilot.core.errors.stopped import Sigquit as Sigquit
+from pilot.core.errors.stopped import Sigsegv as Sigsegv
+from pilot.core.errors.stopped import Sigterm as Sigterm
+from pilot.core.errors.stopped import Sigusr1 as Sigusr1
+from pilot.core.errors.stopped import Sigxcpu as Sigxcpu
+from pilot.core.errors.stopped import UserKill as UserKill
