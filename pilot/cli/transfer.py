@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from pilot.cli.progress import progress
 from pilot.cli.routing import route_of, routed
 from pilot.cli.staging import make_transferer, tool_settings
 from pilot.core.errors import PilotError
@@ -176,7 +177,7 @@ class _Course:
 
             speeds = finding_inputs.speeds(os.environ.get("PILOT_SOURCE_SPEEDS", ""))
             transfers = finding_inputs.fastest_first(transfers, speeds)
-        hearers = [record.attempt for record in self.records]
+        hearers: list[Callable[[Attempt], None]] = [record.attempt for record in self.records]
         if self.options["debug"]:
             from pilot.cli.recording import tell_attempt
 
@@ -186,8 +187,10 @@ class _Course:
             for hear in hearers:
                 hear(attempt)
 
-        on_attempt = everybody if hearers else None
-        with _progress(transfers) as on_bytes:
+        with progress(transfers) as (on_bytes, on_done):
+            if on_done:
+                hearers.append(on_done)
+            on_attempt = everybody if hearers else None
             outcomes = self.engine.carry_out(transfers, cancel=self.cancel, on_attempt=on_attempt, on_bytes=on_bytes)
         if speeds is not None:
             finding_inputs.remember(outcomes, speeds)
@@ -279,22 +282,3 @@ def _stopped_by_signals(cancel: Cancel) -> Iterator[list[int]]:
     finally:
         for number, action in before.items():
             signal.signal(number, action)
-
-
-@contextmanager
-def _progress(transfers: Any) -> Iterator[Callable[[int], None] | None]:
-    """A bar on a terminal, nothing elsewhere."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    known = [transfer.size for transfer in transfers]
-    total = None if None in known else float(sum(known))
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(f"{len(transfers)} files", total=total)
-        yield lambda count: bars.advance(task, count)

@@ -52,10 +52,12 @@ def command(
         whole: dict[str, Any] = {"path": path, "need_bytes": wanted, "candidates": places, "reaped": reaped}
         click.echo(msgspec.json.encode(whole).decode())
     elif explain:
+        from pilot.cli.tables import size
+
         for place in places:
             mark = "*" if chosen is place else "+" if place.fits else "-"
-            fine = f"{place.free_bytes} bytes, {place.free_inodes} inodes free, {place.fs_type}"
-            click.echo(f"{mark} {place.name}: {place.path or '(no path)'}: {place.why or fine}")
+            fine = f"{size(place.free_bytes)}, {place.free_inodes} inodes free, {place.fs_type}"
+            click.echo(": ".join(filter(None, (f"{mark} {place.name}", place.path, place.why or fine))))
     for gone in reaped:
         click.echo(f"removed {gone}, left by a pilot that died", err=True)
     if chosen is None:
