@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import select
+import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,3 +50,18 @@ def python_children(folder: Path, before: str = "", said: str = "payload.stdout"
             child.poll()
             process.reap_strays({child.sid: 0}, {})
             child.close()
+
+
+#: Shell code that says that it is ready, and tidies up when it is told to end.
+TIDY = 'trap "sleep 0.2; touch tidied; exit 7" TERM; touch ready; while :; do sleep 0.02; done'
+
+
+def told_to_end(argv: Sequence[str], folder: Path) -> int:
+    """Run a command around `TIDY` in the folder and tell its group to end once it is ready; its exit code."""
+    with subprocess.Popen(argv, cwd=folder, start_new_session=True) as process:
+        end = time.monotonic() + 30
+        while not (folder / "ready").exists():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGTERM)
+        return process.wait(30)

@@ -17,6 +17,7 @@ from pilot.core.settings import Settings
 from pilot.core.update import Node
 from pilot.lib import numa
 from pilot.lib.node import NodeFacts, read_node
+from pilot.lib.oneoff import hear
 from pilot.plugins.batch.here import BatchJob, Features, detect, features, parse_time_left, pilot_id, time_left_argv
 from pilot.runtime.slots import Node as Room
 
@@ -88,7 +89,7 @@ def time_left(batch: BatchJob) -> Callable[[], int | None] | None:
 
     def ask() -> int | None:
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+            done = hear(argv, 20.0)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return parse_time_left(batch.kind, done.stdout)

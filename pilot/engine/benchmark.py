@@ -21,6 +21,7 @@ import msgspec
 
 from pilot.core.errors import GeneralError
 from pilot.lib import whirl
+from pilot.lib.oneoff import hear
 from pilot.lib.procfs import Proc
 
 #: The score of a core that counts as one (cpuConversionFactor 1.0).
@@ -83,16 +84,7 @@ def measure_command(
     """
     begun = time.monotonic()
     try:
-        done = subprocess.run(
-            shlex.split(command),
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=patience_s,
-            check=False,
-        )
+        done = hear(shlex.split(command), patience_s, env)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise GeneralError(f"the benchmark {command!r} could not be run: {error}") from error
     if done.returncode != 0:

@@ -10,6 +10,8 @@ import shutil
 import subprocess
 from typing import NamedTuple
 
+from pilot.lib.oneoff import hear
+
 _LIMIT_S = 10.0
 _DEVICES = "index,uuid,name,memory.used,memory.total,utilization.gpu,utilization.memory,clocks.max.sm"
 _APPS = "gpu_uuid,pid,used_memory"
@@ -70,15 +72,7 @@ class NvidiaSmi:
     def ask(self, *words: str) -> str:
         """What the program says. Raises `Refused`."""
         try:
-            done = subprocess.run(
-                (self._program, *words, _FORM),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_LIMIT_S,
-                check=False,
-            )
+            done = hear((self._program, *words, _FORM), _LIMIT_S)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Refused(str(error)) from error
         if done.returncode:

@@ -1,11 +1,8 @@
 """The contract of the room of copy tools, over its registry: a tool's recipe lies in `tests/copytools/places`."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from pilot.plugins.copytools.registry import TOOLS, by_scheme, registry
-from tests.copytools.places import Place, place_for
 from tests.copytools.suite import *  # noqa: F403
 
 #: A tool that sees nothing of what it makes can promise nothing of it.
@@ -15,12 +12,6 @@ SEEING = [name for name in TOOLS if not registry().load(name).ability.blind]
 @pytest.fixture(params=SEEING, scope="module")
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def base(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with place_for(name, tmp_path_factory.mktemp(name)) as found:
-        yield found
 
 
 def test_a_scheme_has_one_first_choice() -> None:

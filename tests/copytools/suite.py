@@ -14,7 +14,7 @@ from pilot.lib.cancel import Cancel
 from pilot.lib.files import local_path
 from pilot.plugins.copytools.base import CopyTool, Fault, Move, Moved, ToolError, Watch
 from pilot.plugins.copytools.registry import registry
-from tests.copytools.places import Place
+from tests.copytools.places import Place, place_for
 
 ODD_NAMES = [
     "it's.dat",
@@ -37,6 +37,13 @@ def tool(name: str, base: Place) -> Iterator[CopyTool]:
     yield made
     made.close()
     made.close()
+
+
+@pytest.fixture(scope="module")
+def base(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The place of the tool `name`, for all tests of a module."""
+    with place_for(name, tmp_path_factory.mktemp(name)) as found:
+        yield found
 
 
 @pytest.fixture

@@ -49,6 +49,12 @@ class Client:
     def job(self, pandaid: int) -> dict[str, Any]:
         return dict(self.session.get(f"{self.url}/jobs/{pandaid}", timeout=5).json())
 
+    def leave_nothing(self) -> None:
+        """End the jobs that nobody took, and the session."""
+        for job in self.session.get(f"{self.url}/jobs?state=activated", timeout=5).json()["jobs"]:
+            self.steer(job["job_id"], "kill")
+        self.session.close()
+
     def steer(self, pandaid: int, action: str, **body: Any) -> None:
         answer = self.session.post(f"{self.url}/jobs/{pandaid}/{action}", json=body, timeout=5)
         assert answer.status_code == 200, answer.text

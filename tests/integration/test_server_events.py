@@ -23,9 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 def client(server: RunningServer) -> Iterator[ClassicClient]:
     client = ClassicClient(server.url)
     yield client
-    for job in client.session.get(f"{server.url}/jobs?state=activated", timeout=5).json()["jobs"]:
-        client.steer(job["job_id"], "kill")
-    client.session.close()
+    client.leave_nothing()
 
 
 def event_spec(**more: Any) -> dict[str, Any]:

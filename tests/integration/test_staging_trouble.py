@@ -1,12 +1,9 @@
 """Bad files and full disks with every tool of the registry; the real servers have the same tests in `tests/system`."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from pilot.plugins.copytools.registry import TOOLS, registry
-from tests.copytools.places import Place, place_for
-from tests.copytools.suite import place  # noqa: F401
+from tests.copytools.suite import base, place  # noqa: F401
 from tests.copytools.trouble import *  # noqa: F403
 
 #: Links hold no bytes and a link cannot be wrong about its size; moving is for files of this machine.
@@ -16,9 +13,3 @@ COPYING = [name for name in TOOLS if not registry().load(name).ability.blind and
 @pytest.fixture(params=COPYING, scope="module")
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def base(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with place_for(name, tmp_path_factory.mktemp(name)) as found:
-        yield found

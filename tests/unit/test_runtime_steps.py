@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import pytest
 from pilot.core.job import JobDefinition, Step
 from pilot.runtime.payload_command import payload_command
 from pilot.runtime.steps import NOTES, payload_code, read_notes, verdict
+from tests.spawning import TIDY, told_to_end
 
 
 def _job(pre: str = "", post: str = "", co: str = "", payload: str = "true", hpo: bool = False) -> JobDefinition:
@@ -90,15 +88,8 @@ def test_a_loop_without_any_point_fails(tmp_path: Path) -> None:
 
 
 def test_a_payload_with_steps_that_is_told_to_end_has_its_time(tmp_path: Path) -> None:
-    line = 'trap "sleep 0.2; touch tidied; exit 7" TERM; touch ready; while :; do sleep 0.02; done'
     job = JobDefinition(
-        1, transformation="/bin/sh", parameters=f"-c '{line}'", postprocess=Step("touch", "followed"), hpo=True
+        1, transformation="/bin/sh", parameters=f"-c '{TIDY}'", postprocess=Step("touch", "followed"), hpo=True
     )
-    with subprocess.Popen(payload_command(job).argv, cwd=tmp_path, start_new_session=True) as process:
-        end = time.monotonic() + 30
-        while not (tmp_path / "ready").exists():
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGTERM)
-        assert process.wait(30) == 7
+    assert told_to_end(payload_command(job).argv, tmp_path) == 7
     assert (tmp_path / "tidied").exists() and not (tmp_path / "followed").exists()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from pilot.core.job import JobDefinition, Step
 from pilot.core.queue import QueueData
 from pilot.runtime.payload_command import payload_command
 from pilot.runtime.utilities import NOTES, Utility, When, chosen, read_notes, with_utilities
+from tests.spawning import TIDY, told_to_end
 
 PAYLOAD = JobDefinition(1, transformation="/bin/sh", parameters="-c 'echo payload >> order; exit 3'")
 
@@ -64,16 +62,9 @@ def test_one_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 
 def test_a_payload_that_is_told_to_end_has_its_time_and_nothing_follows(tmp_path: Path) -> None:
-    line = 'trap "sleep 0.2; touch tidied; exit 7" TERM; touch ready; while :; do sleep 0.02; done'
-    job = JobDefinition(1, transformation="/bin/sh", parameters=f"-c '{line}'")
+    job = JobDefinition(1, transformation="/bin/sh", parameters=f"-c '{TIDY}'")
     command = payload_command(job, utilities=[Utility(name="last", command="touch followed", when=When.AFTER)])
-    with subprocess.Popen(command.argv, cwd=tmp_path, start_new_session=True) as process:
-        end = time.monotonic() + 30
-        while not (tmp_path / "ready").exists():
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGTERM)
-        assert process.wait(30) == 7
+    assert told_to_end(command.argv, tmp_path) == 7
     assert (tmp_path / "tidied").exists() and not (tmp_path / "followed").exists()
 
 

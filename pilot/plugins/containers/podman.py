@@ -10,6 +10,7 @@ from typing import ClassVar
 from pilot.core.command import Bind, Command, ContainerRequest
 from pilot.core.errors import ContainerGeneralFailure, Failure, QueueNotSetUpForContainers
 from pilot.core.job import Exit
+from pilot.lib.oneoff import hear
 from pilot.plugins.containers import docker_client as words
 from pilot.plugins.containers.allow import allowed
 from pilot.plugins.containers.base import Host, Traits, oom_note
@@ -113,16 +114,7 @@ class Podman:
 
     def _ask(self, *words: str) -> str:
         try:
-            done = subprocess.run(
-                (self._program, *words),
-                env=dict(self._host.env),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_ANSWER_LIMIT_S,
-                check=False,
-            )
+            done = hear((self._program, *words), _ANSWER_LIMIT_S, self._host.env)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ContainerGeneralFailure(f"podman does not answer: {error}") from error
         if done.returncode:

@@ -8,6 +8,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from pilot.core.command import Command, ContainerRequest
+from pilot.lib.oneoff import hear
 from pilot.plugins.containers.base import Host
 
 if TYPE_CHECKING:
@@ -35,17 +36,7 @@ def trial(plugin: Container, host: Host) -> str:
 def answer(command: Command) -> str:
     """Run a short command; its last line of stderr (or its exit code) if it fails, else empty."""
     try:
-        done = subprocess.run(
-            command.argv,
-            cwd=command.cwd,
-            env=command.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_LIMIT_S,
-            check=False,
-        )
+        done = hear(command.argv, _LIMIT_S, command.env, command.cwd)
     except subprocess.TimeoutExpired:
         return f"{command.argv[0]} does not answer within {_LIMIT_S:.0f} s"
     except OSError as error:

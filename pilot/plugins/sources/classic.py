@@ -14,7 +14,7 @@ from pilot.core.secrets import secret_map
 from pilot.core.update import Answer, JobUpdate, Node
 from pilot.plugins.sources.base import Acquired, Capacity
 from pilot.plugins.sources.classic_messages import GetJob, update_message
-from pilot.plugins.sources.dialect import MAY_PASS, NO_JOBS, OK, Call, CredentialKind, garbage, of_code, whole
+from pilot.plugins.sources.dialect import MAY_PASS, NO_JOBS, OK, Call, CredentialKind, garbage, of_code, wanted, whole
 from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
 from pilot.plugins.sources.v1 import pick
 
@@ -28,28 +28,12 @@ class Classic:
 
     def acquire(self, capacity: Capacity, settings: PandaSettings) -> Call:
         """`getJob`; `nJobs` is told only when several are wanted, since its presence changes the answer's form."""
-        node = settings.node
         return post(
             "getJob",
             GetJob(
-                site_name=settings.queue,
-                prod_source_label=settings.label or None,
-                timeout=settings.wait_at_most_s,
-                memory=capacity.memory_mb or None,
-                disk_space=capacity.disk_mb or None,
-                node=node.host[:128] or None,
-                computing_element=settings.computing_element or None,
-                prod_user_id=settings.user_id or None,
+                **wanted(capacity, settings),
                 get_proxy_key=settings.want_proxy_key or None,
-                task_id=settings.task_id,
                 n_jobs=capacity.jobs if capacity.jobs > 1 else None,
-                resource_type=settings.resource_type or None,
-                harvester_id=node.harvester_id or None,
-                worker_id=node.worker_id,
-                scheduler_id=node.scheduler_id or None,
-                job_type=settings.job_type or None,
-                via_topic=settings.via_topic or None,
-                remaining_time=capacity.seconds_left,
                 working_group=settings.working_group or None,
                 country_group=settings.country_group or None,
                 other_country=settings.other_country or None,
@@ -77,7 +61,7 @@ class Classic:
 
     def update_bulk(self, updates: Sequence[JobUpdate], node: Node) -> Call:
         """`updateJobsInBulk`: the list as a JSON text in one field."""
-        items = [msgspec.to_builtins(update_message(update, node)) for update in updates]
+        items = [update_message(update, node) for update in updates]
         fields = {"jobList": json.dumps(items)}
         if node.harvester_id:
             fields["harvester_id"] = node.harvester_id

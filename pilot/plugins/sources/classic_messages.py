@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from pilot.core.update import JobUpdate, Node
@@ -86,7 +88,6 @@ RENAMED = {
     "pilot_error_code": "pilotErrorCode",
     "pilot_error_diag": "pilotErrorDiag",
     "corrupted_files": "corruptedFiles",
-    "remaining_space": "remainingSpace",
     **{
         f"{kind}_{name}": f"{kind}{name.upper()}"
         for kinds, names in (
@@ -100,74 +101,16 @@ RENAMED = {
 _RATES = ("rate_rchar", "rate_wchar", "rate_rbytes", "rate_wbytes")
 
 
-class UpdateJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename=RENAMED):
-    """`updateJob`: as in v1 under other names, with three more fields, and rates in kB/s."""
+def update_message(update: JobUpdate, node: Node) -> dict[str, Any]:
+    """`updateJob`: all that is known of a job, as in v1 under other names, with three fields more.
 
-    job_id: int
-    job_status: str
-    attempt_nr: int | None = None
-    job_sub_status: str | None = None
-    site_name: str | None = None
-    node: str | None = None
-    scheduler_id: str | None = None
-    pilot_id: str | None = None
-    batch_id: str | None = None
-    start_time: str | None = None
-    end_time: str | None = None
-    core_count: int | None = None
-    mean_core_count: int | None = None
-    n_events: int | None = None
-    n_input_files: int | None = None
-    cpu_consumption_time: int | None = None
-    cpu_consumption_unit: str | None = None
-    cpu_conversion_factor: float | None = None
-    cpu_architecture_level: str | None = None
-    max_rss: int | None = None
-    max_vmem: int | None = None
-    max_swap: int | None = None
-    max_pss: int | None = None
-    avg_rss: int | None = None
-    avg_vmem: int | None = None
-    avg_swap: int | None = None
-    avg_pss: int | None = None
-    tot_rchar: int | None = None
-    tot_wchar: int | None = None
-    tot_rbytes: int | None = None
-    tot_wbytes: int | None = None
-    rate_rchar: int | None = None
-    rate_wchar: int | None = None
-    rate_rbytes: int | None = None
-    rate_wbytes: int | None = None
-    job_metrics: str | None = None
-    meta_data: str | None = None
-    job_output_report: str | None = None
-    pilot_timing: str | None = None
-    pilot_log: str | None = None
-    stdout: str | None = None
-    trans_exit_code: int | None = None
-    exe_error_code: int | None = None
-    exe_error_diag: str | None = None
-    pilot_error_code: int | None = None
-    pilot_error_diag: str | None = None
-    corrupted_files: str | None = None
-    grid: str | None = None
-    source_site: str | None = None
-    destination_site: str | None = None
-    timestamp: str | None = None
-    workdir: str | None = None
-    remaining_space: int | None = None
-
-
-def update_message(update: JobUpdate, node: Node) -> UpdateJob:
-    """All that is known of a job. Rates are told in kB/s: this server keeps them as they come, next to totals in kB."""
-    common = v1_messages.update_message(update, node)
-    facts = {name: getattr(common, name) for name in common.__struct_fields__}
-    for name in _RATES:
-        if facts[name] is not None:
-            facts[name] //= 1024
-    return UpdateJob(
-        **facts,
-        timestamp=wire.zoned(update.at),
-        workdir=update.workdir or None,
-        remaining_space=update.remaining_disk_mb,
-    )
+    Rates are told in kB/s: this server keeps them as they come, next to totals in kB.
+    """
+    common = msgspec.to_builtins(v1_messages.update_message(update, node))
+    message = {RENAMED.get(name, name): value // 1024 if name in _RATES else value for name, value in common.items()}
+    more = {
+        "timestamp": wire.zoned(update.at),
+        "workdir": update.workdir or None,
+        "remainingSpace": update.remaining_disk_mb,
+    }
+    return message | {name: value for name, value in more.items() if value is not None}

@@ -81,6 +81,29 @@ class BrokenAnswer(CommunicationFailure):
     """The server's answer makes no sense."""
 
 
+def wanted(capacity: Capacity, settings: PandaSettings) -> dict[str, Any]:
+    """What a request for jobs says in either dialect, under the names of v1; None where there is nothing to say."""
+    node = settings.node
+    return {
+        "site_name": settings.queue,
+        "prod_source_label": settings.label or None,
+        "timeout": settings.wait_at_most_s,
+        "memory": capacity.memory_mb or None,
+        "disk_space": capacity.disk_mb or None,
+        "node": node.host[:128] or None,
+        "computing_element": settings.computing_element or None,
+        "prod_user_id": settings.user_id or None,
+        "task_id": settings.task_id,
+        "resource_type": settings.resource_type or None,
+        "harvester_id": node.harvester_id or None,
+        "worker_id": node.worker_id,
+        "scheduler_id": node.scheduler_id or None,
+        "job_type": settings.job_type or None,
+        "via_topic": settings.via_topic or None,
+        "remaining_time": capacity.seconds_left,
+    }
+
+
 def garbage(what: str, body: bytes) -> BrokenAnswer:
     """The error for such an answer."""
     shown = " ".join(body[:400].decode("utf-8", "replace").split())[:120]

@@ -14,7 +14,7 @@ from pilot.core.errors import CommunicationFailure, RequestRefused
 from pilot.core.secrets import secret_map
 from pilot.core.update import Answer, JobUpdate, Node
 from pilot.plugins.sources.base import Acquired, Capacity
-from pilot.plugins.sources.dialect import MAY_PASS, NO_JOBS, OK, Call, CredentialKind, garbage, of_code, whole
+from pilot.plugins.sources.dialect import MAY_PASS, NO_JOBS, OK, Call, CredentialKind, garbage, of_code, wanted, whole
 from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
 from pilot.plugins.sources.v1_messages import AcquireJobs, WorkerGpu, WorkerNode, WorkerStatus, update_message
 
@@ -29,28 +29,12 @@ class V1:
 
     def acquire(self, capacity: Capacity, settings: PandaSettings) -> Call:
         """`pilot/acquire_jobs`, for as many jobs as there is room for."""
-        node = settings.node
         return post(
             "pilot/acquire_jobs",
             AcquireJobs(
-                site_name=settings.queue,
-                prod_source_label=settings.label or None,
-                timeout=settings.wait_at_most_s,
-                memory=capacity.memory_mb or None,
-                disk_space=capacity.disk_mb or None,
-                node=node.host[:128] or None,
-                computing_element=settings.computing_element or None,
-                prod_user_id=settings.user_id or None,
+                **wanted(capacity, settings),
                 get_proxy_key="True" if settings.want_proxy_key else None,
-                task_id=settings.task_id,
                 n_jobs=max(1, capacity.jobs),
-                resource_type=settings.resource_type or None,
-                harvester_id=node.harvester_id or None,
-                worker_id=node.worker_id,
-                scheduler_id=node.scheduler_id or None,
-                job_type=settings.job_type or None,
-                via_topic=settings.via_topic or None,
-                remaining_time=capacity.seconds_left,
             ),
         )
 
