@@ -61,7 +61,7 @@ class Settings:
         "copy",
         "how inputs come that are files on this machine",
         env="PILOT_STAGE_IN_MODE",
-        choices=("copy", "symlink", "hardlink", "move"),
+        choices=("copy", "reflink", "symlink", "hardlink", "move"),
     )
     replicas: str = setting(
         "auto",

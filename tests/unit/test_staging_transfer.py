@@ -12,7 +12,7 @@ from pilot.lib.cancel import Cancel
 from tests.copytools.making import adler, content, order, transferer
 
 
-@pytest.mark.parametrize("tool", ["copy", "symlink", "hardlink", "move"])
+@pytest.mark.parametrize("tool", ["copy", "reflink", "symlink", "hardlink", "move"])
 def test_a_file_arrives_verified_and_nothing_lies_beside_it(tool: str, tmp_path: Path) -> None:
     data = os.urandom(300_000)
     source = content(tmp_path / "a" / "file", data)
@@ -32,7 +32,7 @@ def test_a_file_arrives_verified_and_nothing_lies_beside_it(tool: str, tmp_path:
     assert source.exists() == (tool != "move")
 
 
-@pytest.mark.parametrize("tool", ["copy", "symlink", "hardlink", "move"])
+@pytest.mark.parametrize("tool", ["copy", "reflink", "symlink", "hardlink", "move"])
 def test_a_wrong_checksum_leaves_no_file_and_the_source_where_it_is(tool: str, tmp_path: Path) -> None:
     source = content(tmp_path / "a")
     target = tmp_path / "out" / "a"

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from pilot.lib.bigcopy import copy_large
+from pilot.lib.bigcopy import clone, copy_large
 from pilot.lib.checksum import Hasher
 from pilot.lib.files import BLOCK, copy_stream, write_all
 from pilot.plugins.copytools.base import Ability, Fault, Move, Moved, ToolError, Watch, source_fault, target_fault
@@ -29,6 +29,7 @@ class Copy(LocalTool):
     """Local file to local file. Permission bits go with the file, as far as the umask lets them."""
 
     ability: ClassVar[Ability] = Ability(hashes=True, parallel=2)
+    _clones: ClassVar[bool] = False
 
     def move(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
         """Copy one after the other, all through one buffer."""
@@ -36,7 +37,7 @@ class Copy(LocalTool):
         for move in moves:
             try:
                 watch.begin(move)
-                moved = _copy(move, watch, buffer)
+                moved = _copy(move, watch, buffer, self._clones)
             except ToolError as error:
                 if error.fault is Fault.CANCELLED:
                     raise
@@ -44,7 +45,17 @@ class Copy(LocalTool):
             yield moved
 
 
-def _copy(move: Move, watch: Watch, buffer: bytearray) -> Moved:
+class Reflink(Copy):
+    """Makes the target a file of its own that shares its blocks with the source until one of them is written to.
+
+    Nothing is copied, and whoever writes to the target leaves the source as it is. Files for which the file system
+    cannot do that (XFS, Btrfs and bcachefs can, within one of them) are copied.
+    """
+
+    _clones: ClassVar[bool] = True
+
+
+def _copy(move: Move, watch: Watch, buffer: bytearray, clones: bool) -> Moved:
     try:
         source = os.open(move.source, _READ)
     except OSError as error:
@@ -53,18 +64,20 @@ def _copy(move: Move, watch: Watch, buffer: bytearray) -> Moved:
         found = os.fstat(source)
         if not stat.S_ISREG(found.st_mode):
             raise ToolError(Fault.UNSUPPORTED, f"{move.source} is not a plain file")
-        return _copy_to(source, found, move, watch, buffer)
+        return _copy_to(source, found, move, watch, buffer, clones)
     finally:
         os.close(source)
 
 
-def _copy_to(source: int, found: os.stat_result, move: Move, watch: Watch, buffer: bytearray) -> Moved:
+def _copy_to(source: int, found: os.stat_result, move: Move, watch: Watch, buffer: bytearray, clones: bool) -> Moved:
     hasher = Hasher(move.kinds)
     large = found.st_size >= _LARGE
     target = -1
     try:
         target, nameless = _open_target(move, found.st_mode & 0o777 | 0o200, large)
-        if move.feed is not None:
+        if clones and clone(source, target):
+            size = _read_clone(target, hasher, watch, buffer) if move.kinds else os.fstat(target).st_size
+        elif move.feed is not None:
             size = _copy_fed(source, target, move, hasher, watch, buffer)
         elif large:
             size = copy_large(source, target, hasher, watch.moved)
@@ -82,6 +95,17 @@ def _copy_to(source: int, found: os.stat_result, move: Move, watch: Watch, buffe
     finally:
         if target >= 0:
             os.close(target)
+
+
+def _read_clone(target: int, hasher: Hasher, watch: Watch, buffer: bytearray) -> int:
+    """Hash what a file has got without a byte being copied; its size."""
+    view = memoryview(buffer)
+    total = 0
+    while count := os.readv(target, (view,)):
+        hasher.update(view[:count])
+        total += count
+        watch.moved(count)
+    return total
 
 
 def _open_target(move: Move, mode: int, large: bool) -> tuple[int, bool]:

@@ -1,4 +1,4 @@
-"""Links instead of copies: symbolic, or hard links and reflinks where the file system can."""
+"""Links instead of copies: symbolic and hard ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pilot.lib.files import discard
 from pilot.plugins.copytools.base import Ability, Fault, Move, Moved, ToolError, Watch, source_fault, target_fault
-from pilot.plugins.copytools.copy import Copy
+from pilot.plugins.copytools.copy import Reflink
 from pilot.plugins.copytools.local import LocalTool
 
 
@@ -41,13 +41,16 @@ class BlindLink(LocalTool):
 
 
 class Hardlink(LocalTool):
-    """Makes the target a second name of the source; on another file system, a copy."""
+    """Makes the target a second name of the source: who writes to one writes to the other.
+
+    A file that may not have a second name (another owner's, another file system's) is cloned, else copied.
+    """
 
     ability: ClassVar[Ability] = Ability()
 
     def move(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
-        """One link after the other; what cannot be linked is copied."""
-        copier = Copy(self.settings)
+        """One link after the other; what cannot be linked is cloned or copied."""
+        copier = Reflink(self.settings)
         for moved, move in zip(_each(moves, watch, _link), moves, strict=True):
             if moved.fault in (Fault.BROKEN, Fault.REFUSED):
                 yield from copier.move((move,), watch)

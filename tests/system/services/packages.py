@@ -30,6 +30,7 @@ CONTAINERS = (
     *("bubblewrap", "squashfs-tools", "squashfuse", "busybox-static", "debootstrap"),
 )
 IMAGES = ("docker-registry",)
+DISKS = ("xfsprogs",)
 GUESTS = ("user-mode-linux",)
 BROWSER = ("chromium",)
 POSTGRES = ("postgresql",)
@@ -46,6 +47,7 @@ ALL = (
     *SLURM,
     *CONTAINERS,
     *IMAGES,
+    *DISKS,
     *GUESTS,
     *BROWSER,
     *POSTGRES,

@@ -1,0 +1,3 @@
+from tests.copytools.places.copy import place
+
+__all__ = ["place"]
