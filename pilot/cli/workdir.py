@@ -56,7 +56,8 @@ def command(
 
         for place in places:
             mark = "*" if chosen is place else "+" if place.fits else "-"
-            fine = f"{size(place.free_bytes)}, {place.free_inodes} inodes free, {place.fs_type}"
+            inodes_free = f", {place.free_inodes} inodes" if place.free_inodes else ""
+            fine = f"{size(place.free_bytes)}{inodes_free} free, {place.fs_type}"
             click.echo(": ".join(filter(None, (f"{mark} {place.name}", place.path, place.why or fine))))
     for gone in reaped:
         click.echo(f"removed {gone}, left by a pilot that died", err=True)

@@ -12,23 +12,15 @@ import pytest
 
 from pilot.core.transfer import Direction
 from tests.copytools.making import adler, carry, content, order
+from tests.small_disk import formatted_disk
 
 SIZE = 64 << 20
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A new XFS of 300 MB."""
-    image, folder = tmp_path / "disk.img", tmp_path / "disk"
-    with image.open("wb") as stream:
-        stream.truncate(300 << 20)
-    folder.mkdir()
-    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", str(image)], check=True)
-    subprocess.run(["mount", "-o", "loop", str(image), str(folder)], check=True)
-    try:
+    with formatted_disk(tmp_path / "disk", "xfs", 300) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def used(folder: Path) -> int:

@@ -30,7 +30,7 @@ CONTAINERS = (
     *("bubblewrap", "squashfs-tools", "squashfuse", "busybox-static", "debootstrap"),
 )
 IMAGES = ("docker-registry",)
-DISKS = ("xfsprogs",)
+DISKS = ("xfsprogs", "btrfs-progs")
 GUESTS = ("user-mode-linux",)
 BROWSER = ("chromium",)
 POSTGRES = ("postgresql",)
