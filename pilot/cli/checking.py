@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pilot.core.errors import PilotError
+from pilot.core.job import JobDefinition
 
 _QUEUE_SIGNS = frozenset({"copytools", "acopytools", "astorages", "panda_resource", "nickname"})
 
@@ -38,24 +40,54 @@ def _documents(path: Path) -> list[dict[str, Any]]:
 
 
 def _jobs(jobs: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
-    """Problems of single values by the schema, of what belongs together by reading the description."""
-    from pilot.core.definition import parse
-    from pilot.lib.validate import known_keys, nearest, problems
+    """Everything that a pilot would refuse jobs for, and what it would not understand."""
+    from pilot.core.numbering import numbered
+    from pilot.lib.validate import known_keys, nearest
 
     known = known_keys("job")
     found, notes = [], []
     for at, job in enumerate(jobs):
         place = f"[{at}]" if len(jobs) > 1 else ""
-        wrong = list(problems(job, "job"))
-        if not wrong:
-            try:
-                parse({"PandaID": 1, **{key: value for key, value in job.items() if value is not None}})
-            except PilotError as error:
-                wrong = [error.detail]
-        found += [f"{place}{'.' if place and not line.startswith('[') else ''}{line}" for line in wrong]
+        found += [f"{place}{'.' if place else ''}{line}" for line in _slips(job)]
         unknown = [key for key in job if key not in known and nearest(key, known)]
         notes += [f"{place}{key!r} means nothing to the pilot{nearest(key, known)}" for key in unknown]
+    try:
+        numbered(jobs)
+    except PilotError as error:
+        found.append(error.detail)
     return found, notes
+
+
+def _slips(job: dict[str, Any]) -> list[str]:
+    """What a pilot would refuse the job for, a line for each key: by reading it, then by the schema for the rest."""
+    from pilot.engine import form
+    from pilot.lib.validate import problems
+
+    definition, slips = form.read({"PandaID": 1, **{key: value for key, value in job.items() if value is not None}})
+    lines = [
+        slip.error.detail if slip.error.detail.startswith(slip.key) else f"{slip.key}: {slip.error.detail}"
+        for slip in slips
+    ]
+    told = {slip.key for slip in slips}
+    lines += [line for line in problems(job, "job") if re.split(r"[.:[]", line)[0] not in told]
+    return lines + _overlays(definition)
+
+
+def _overlays(definition: JobDefinition) -> list[str]:
+    """What is wrong with what the job would have of its queue and storages."""
+    from pilot.info.read_queue import read_queue
+    from pilot.info.read_storage import read_storages
+
+    found = []
+    for option, read in (
+        ("--overwriteQueueData", lambda: read_queue(definition.queue_overlay, "any")),
+        ("--overwriteStorageData", lambda: read_storages(definition.storage_overlay)),
+    ):
+        try:
+            read()
+        except PilotError as error:
+            found.append(f"jobPars: {option}: {error.detail}")
+    return found
 
 
 def _queues(document: dict[str, Any]) -> dict[str, dict[str, Any]]:

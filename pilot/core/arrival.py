@@ -14,13 +14,19 @@ _LARGEST = 2**63
 _DEEPEST = 50
 
 
-def writable(raw: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-    """The description as every file and database can hold it, and whether nothing had to be changed for that.
+def writable(raw: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The description as every file and database can hold it, and the keys that had to be changed for that.
 
     Half surrogates become question marks, numbers beyond 64 bits text; what is nested too deeply is left out.
     """
-    spoilt: list[str] = []
-    return {str(_held(key, spoilt, 0)): _held(value, spoilt, 0) for key, value in raw.items()}, not spoilt
+    held: dict[str, Any] = {}
+    changed: list[str] = []
+    for key, value in raw.items():
+        spoilt: list[str] = []
+        name = str(_held(key, spoilt, 0))
+        held[name] = _held(value, spoilt, 0)
+        changed += [name] if spoilt else []
+    return held, tuple(changed)
 
 
 def identity_of(raw: Mapping[str, Any]) -> JobDefinition:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pilot.core.definition_files import log_file, read_inputs, read_outputs, read_write_to_file
 from pilot.core.errors import ConversionFailure, NotDefined
-from pilot.core.fields import Fields
+from pilot.core.fields import Fields, Slip
 from pilot.core.job import JobDefinition, Step
 from pilot.core.parameters import Parameters, read_parameters
 from pilot.core.secrets import Secrets, split_secrets
@@ -25,8 +25,20 @@ def parse(raw: Mapping[str, Any]) -> JobDefinition:
     for names. Every message names the key, what is wrong with it and what to do.
     """
     clean, _ = split_secrets(raw)
-    fields = Fields(clean)
-    parameters = read_parameters(fields.text("jobPars"))
+    return _read(Fields(clean), clean)
+
+
+def parse_all(raw: Mapping[str, Any], noted: list[Slip]) -> JobDefinition:
+    """Read one description as `parse` does, with every mistake added to `noted` instead of the first one raised.
+
+    Values with mistakes are as if they were not there.
+    """
+    clean, _ = split_secrets(raw)
+    return _read(Fields(clean, noted), clean)
+
+
+def _read(fields: Fields, clean: dict[str, Any]) -> JobDefinition:
+    parameters = _parameters(fields)
     platform, _, user_platform = fields.text("cmtConfig").partition("@")
     return JobDefinition(
         job_id=_job_id(fields),
@@ -59,13 +71,22 @@ def parse(raw: Mapping[str, Any]) -> JobDefinition:
     )
 
 
+def _parameters(fields: Fields) -> Parameters:
+    try:
+        return read_parameters(fields.text("jobPars"))
+    except ConversionFailure as error:
+        fields.slip("jobPars", error)
+        return Parameters("")
+
+
 def _job_id(fields: Fields) -> int:
     number = fields.integer("PandaID")
-    if number is None:
-        raise NotDefined("PandaID is missing: a job needs the number that its server knows it by")
-    if number <= 0:
-        raise ConversionFailure(f"PandaID is {number}, expected a number above 0: correct it in the job description")
-    return number
+    if not fields.has("PandaID"):
+        fields.slip("PandaID", NotDefined("PandaID is missing: a job needs the number that its server knows it by"))
+    elif number is not None and number <= 0:
+        wrong = f"PandaID is {number}, expected a number above 0: correct it in the job description"
+        fields.slip("PandaID", ConversionFailure(wrong))
+    return max(0, number or 0)
 
 
 def _needs(fields: Fields) -> dict[str, Any]:
@@ -84,7 +105,8 @@ def _needs(fields: Fields) -> dict[str, Any]:
 def _switches(fields: Fields) -> dict[str, Any]:
     clone = fields.text("cloneJob").lower()
     if clone and clone not in _CLONES:
-        raise ConversionFailure(f"cloneJob is {clone!r}, expected {' or '.join(_CLONES)}: it must not run unguarded")
+        wrong = f"cloneJob is {clone!r}, expected {' or '.join(_CLONES)}: it must not run unguarded"
+        fields.slip("cloneJob", ConversionFailure(wrong))
     return {
         "clone": clone,
         "nucleus": fields.text("nucleus"),
@@ -129,7 +151,7 @@ def _command(fields: Fields, parameters: Parameters) -> dict[str, Any]:
 
 
 def _step(fields: Fields, key: str) -> Step | None:
-    step = Fields(fields.mapping(key))
+    step = fields.inside(key)
     if not step.has("command"):
         return None
     return Step(step.text("command"), step.text("args"))

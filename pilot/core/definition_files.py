@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from pilot.core.errors import BadOutputFileName, ConversionFailure, FileExists, NotSameLength
+from pilot.core.errors import BadOutputFileName, ConversionFailure, FileExists, NotSameLength, PilotError
 from pilot.core.fields import Fields
 from pilot.core.job import InputFile, OutputFile
 from pilot.core.lfn import PATTERN_MARK, check_lfn, check_pattern, with_whole_patterns
@@ -28,16 +28,17 @@ def read_inputs(fields: Fields) -> tuple[InputFile, ...]:
     found: dict[str, InputFile] = {}
     direct = fields.names("bypassStaging")
     for at, name in enumerate(names):
-        file = _input(name, {key: values[at] for key, values in lists.items()})
+        file = _input(fields, name, {key: values[at] for key, values in lists.items()})
         if file.lfn in direct or direct == ["*"]:
             file = msgspec.structs.replace(file, bypass=True)
         known = found.setdefault(file.lfn, file)
         if known.scope != file.scope:
-            raise FileExists(f"inFiles: {file.lfn!r} comes from the scopes {known.scope!r} and {file.scope!r}")
+            wrong = f"inFiles: {file.lfn!r} comes from the scopes {known.scope!r} and {file.scope!r}"
+            fields.slip("inFiles", FileExists(wrong))
     return tuple(found.values())
 
 
-def _input(name: str, values: dict[str, str]) -> InputFile:
+def _input(fields: Fields, name: str, values: dict[str, str]) -> InputFile:
     path = values["inFilePaths"]
     archive = name.startswith(_ARCHIVE)
     lfn = name.removeprefix(_ARCHIVE)
@@ -46,10 +47,10 @@ def _input(name: str, values: dict[str, str]) -> InputFile:
     token = values["prodDBlockToken"]
     storage = _STORAGE.fullmatch(token)
     return InputFile(
-        lfn=check_lfn("inFiles", lfn),
+        lfn=_checked(fields, "inFiles", lfn),
         scope=values["scopeIn"],
         guid=values["GUID"],
-        size=_size(lfn, values["fsize"]),
+        size=_size(fields, lfn, values["fsize"]),
         checksum=values["checksum"],
         dataset=values["realDatasetsIn"],
         rse=values["ddmEndPointIn"],
@@ -61,12 +62,22 @@ def _input(name: str, values: dict[str, str]) -> InputFile:
     )
 
 
-def _size(lfn: str, text: str) -> int | None:
+def _size(fields: Fields, lfn: str, text: str) -> int | None:
     if not text:
         return None
     if not text.isdecimal():
-        raise ConversionFailure(f"fsize of {lfn!r} is {text!r}, expected bytes as digits: correct it in the list")
+        wrong = f"fsize of {lfn!r} is {text!r}, expected bytes as digits: correct it in the list"
+        fields.slip("fsize", ConversionFailure(wrong))
+        return None
     return int(text)
+
+
+def _checked(fields: Fields, key: str, lfn: str) -> str:
+    try:
+        return check_lfn(key, lfn)
+    except PilotError as error:
+        fields.slip(key, error)
+        return lfn
 
 
 def read_outputs(fields: Fields) -> tuple[OutputFile, ...]:
@@ -88,13 +99,12 @@ def _declared(fields: Fields) -> list[OutputFile]:
     """Every entry of `outFiles`, the log among them."""
     names, log = with_whole_patterns(fields.names("outFiles")), fields.text("logFile")
     # Names first: a slip in one of them is told as such, not as the lengths that follow from it.
-    patterns = [check_pattern("outFiles", name) for name in names]
-    for name, pattern in zip(names, patterns, strict=True):
-        _ = pattern or check_lfn("outFiles", name)
+    patterns = [_pattern(fields, name) for name in names]
     if log:
-        check_lfn("logFile", log)
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise BadOutputFileName(f"outFiles: {twice[0]!r} is named twice; every output needs a name of its own")
+        _checked(fields, "logFile", log)
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        wrong = f"outFiles: {name!r} is named twice; every output needs a name of its own"
+        fields.slip("outFiles", BadOutputFileName(wrong))
     many = len(names)
     scopes = _scopes(fields, names, log)
     datasets = _parallel(fields, "realDatasets", "outFiles", many)
@@ -120,15 +130,27 @@ def _declared(fields: Fields) -> list[OutputFile]:
     ]
 
 
+def _pattern(fields: Fields, name: str) -> str:
+    """The expression of an output's name, empty for a plain one, which is checked."""
+    try:
+        pattern = check_pattern("outFiles", name)
+    except PilotError as error:
+        fields.slip("outFiles", error)
+        return ""
+    if not pattern:
+        _checked(fields, "outFiles", name)
+    return pattern
+
+
 def _classes(fields: Fields, names: list[str]) -> dict[str, str]:
     """The class of each output that has one: `pureOutput`, `intermediateOutput`; `noTransferOutput` needs one."""
     found: dict[str, str] = {}
     for key, kind in (("pureOutput", "pure"), ("intermediateOutput", "intermediate"), ("noTransferOutput", "")):
         for name in fields.names(key):
             if name not in names:
-                raise ConversionFailure(f"{key}: {name!r} is not in outFiles")
+                fields.slip(key, ConversionFailure(f"{key}: {name!r} is not in outFiles"))
             if kind and name in found:
-                raise ConversionFailure(f"{key}: {name!r} cannot be both pure and intermediate")
+                fields.slip(key, ConversionFailure(f"{key}: {name!r} cannot be both pure and intermediate"))
             found[name] = kind or found.get(name, "pure")
     return found
 
@@ -149,9 +171,11 @@ def read_write_to_file(fields: Fields) -> tuple[tuple[str, tuple[str, ...]], ...
     for item in filter(None, fields.text("writeToFile").split("^")):
         name, colon, files = item.partition(":")
         if not colon:
-            raise ConversionFailure(f"writeToFile: {item[:80]!r} has no ':' between a name and its files")
-        lfns = tuple(check_lfn("writeToFile", lfn.strip()) for lfn in files.split(",") if lfn.strip())
-        pairs.append((check_lfn("writeToFile", name.strip()), lfns))
+            wrong = f"writeToFile: {item[:80]!r} has no ':' between a name and its files"
+            fields.slip("writeToFile", ConversionFailure(wrong))
+            continue
+        lfns = tuple(_checked(fields, "writeToFile", lfn.strip()) for lfn in files.split(",") if lfn.strip())
+        pairs.append((_checked(fields, "writeToFile", name.strip()), lfns))
     return tuple(pairs)
 
 
@@ -161,5 +185,7 @@ def _parallel(fields: Fields, key: str, to: str, many: int) -> list[str]:
     if not entries or (len(entries) != many and not any(entries)):
         return [""] * many
     if len(entries) != many:
-        raise NotSameLength(f"{key} has {len(entries)} entries, {to} has {many}: the lists must go by position")
+        wrong = f"{key} has {len(entries)} entries, {to} has {many}: the lists must go by position"
+        fields.slip(key, NotSameLength(wrong))
+        return [""] * many
     return entries

@@ -6,9 +6,9 @@ import ast
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from pilot.core.errors import ConversionFailure
+from pilot.core.errors import ConversionFailure, PilotError
 
 _EMPTY = frozenset({"", "null", "none"})
 _YES = frozenset({"true", "yes", "on", "1"})
@@ -17,15 +17,34 @@ _INTEGER = re.compile(r"([+-]?[0-9]{1,20})(?:\.0*)?")
 _INTEGER_LIMIT = 2**63
 
 
+class Slip(NamedTuple):
+    """One mistake in a description: the key that has to be corrected, and the error that it is."""
+
+    key: str
+    error: PilotError
+
+
 class Fields:
     """The values of one description by key. A value that is missing, null, `NULL`, `None` or empty is not there.
 
     A value that cannot be read as what the key means raises `ConversionFailure` (1302), which names the key,
-    the value and what was expected.
+    the value and what was expected. With `noted` nothing is raised: the mistake is added there, once, and the value
+    counts as not there.
     """
 
-    def __init__(self, raw: Mapping[str, Any]) -> None:
-        self._raw = raw
+    def __init__(self, raw: Mapping[str, Any], noted: list[Slip] | None = None) -> None:
+        self._raw, self._noted = raw, noted
+
+    def slip(self, key: str, error: PilotError) -> None:
+        """Raise the error, or note it where all are wanted."""
+        if self._noted is None:
+            raise error
+        if all((key, str(error)) != (slip.key, str(slip.error)) for slip in self._noted):
+            self._noted.append(Slip(key, error))
+
+    def inside(self, key: str) -> Fields:
+        """The values of an object that is a value here."""
+        return Fields(self.mapping(key), self._noted)
 
     def has(self, key: str) -> bool:
         """Whether the key has a value."""
@@ -41,7 +60,8 @@ class Fields:
             return value.strip()
         if isinstance(value, (int, float)):
             return str(value)
-        raise _unreadable(key, value, "text")
+        self._unreadable(key, value, "text")
+        return default
 
     def integer(self, key: str) -> int | None:
         """The value as an integer; digits in text and whole floats (`1.0`) count, anything else is refused."""
@@ -51,7 +71,8 @@ class Fields:
         digits = _INTEGER.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
         number = int(digits[1]) if digits else 0
         if digits is None or abs(number) >= _INTEGER_LIMIT:
-            raise _unreadable(key, value, "an integer")
+            self._unreadable(key, value, "an integer")
+            return None
         return number
 
     def amount(self, key: str, default: int = 0) -> int:
@@ -68,7 +89,8 @@ class Fields:
             return value
         word = str(value).strip().lower()
         if word not in _YES | _NO:
-            raise _unreadable(key, value, "True or False")
+            self._unreadable(key, value, "True or False")
+            return default
         return word in _YES
 
     def names(self, key: str) -> list[str]:
@@ -89,8 +111,14 @@ class Fields:
         value = self._raw[key]
         found = literal(value) if isinstance(value, str) else value
         if not isinstance(found, Mapping):
-            raise _unreadable(key, value, "an object")
+            self._unreadable(key, value, "an object")
+            return {}
         return {str(name): item for name, item in found.items()}
+
+    def _unreadable(self, key: str, value: object, wanted: str) -> None:
+        shown = repr(value)
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        self.slip(key, ConversionFailure(f"{key} is {shown}, expected {wanted}: correct it in the job description"))
 
 
 def literal(text: str) -> Any:
@@ -103,9 +131,3 @@ def literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
-
-
-def _unreadable(key: str, value: object, wanted: str) -> ConversionFailure:
-    shown = repr(value)
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    return ConversionFailure(f"{key} is {shown}, expected {wanted}: correct it in the job description")

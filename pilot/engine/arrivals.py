@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
-from pilot.core.arrival import identity_of, writable
-from pilot.core.definition import parse
-from pilot.core.errors import ConversionFailure, Failure, NoLocalSpace, PilotError, ReachedMaxTime, ResourceUnavailable
+from pilot.core.errors import Failure, NoLocalSpace, PilotError, ReachedMaxTime, ResourceUnavailable
 from pilot.core.exitcodes import ExitCode
 from pilot.core.job import JobDefinition
-from pilot.engine import concealed
+from pilot.engine import concealed, form
 from pilot.engine.horizon import Horizon
 from pilot.engine.means import Means
-from pilot.engine.records import check_inputs
 from pilot.engine.runner import Runner
 from pilot.engine.waiting import Waiting
 from pilot.runtime.slots import needs_of
@@ -43,13 +41,12 @@ class Arrivals:
         """Own the job of a description that came for a request made at `asked` (epoch s) with `told_s` s left."""
         now = time.time()
         secrets = concealed.learn(raw, self._means.redactor)
-        raw, whole = writable(raw)
-        definition, bad = _read(raw, whole)
+        definition, slips = form.read(raw)
         if definition.job_id <= 0:
-            _log.error("a job description without a usable PandaID was refused: %s", bad.message if bad else "none")
+            _log.error("a job description without a usable PandaID was refused: %s", slips[0].error if slips else "0")
             self.exit_code = self.exit_code or ExitCode.GENERAL
             return
-        bad = bad or self._refusal(definition, told_s)
+        bad = _first([slip.error for slip in slips]) or self._refusal(definition, told_s)
         definition, hidden = concealed.conceal(definition, secrets, self._means.redactor)
         try:
             run = self._runner.take_in(definition, now, now - asked, bad, hidden)
@@ -74,17 +71,15 @@ class Arrivals:
         """Why a job cannot run here, although its description is good."""
         if refusal := self._means.slots.refusal(needs_of(definition)):
             return ResourceUnavailable(refusal).failure()
-        late = self._horizon.too_long(definition, told_s)
+        try:
+            late = self._horizon.too_long(definition, told_s)
+        except PilotError as error:  # what the job would have of its queue cannot be read
+            return error.failure()
         return ReachedMaxTime(late).failure() if late else None
 
 
-def _read(raw: dict[str, Any], whole: bool) -> tuple[JobDefinition, Failure | None]:
-    """The job of a description; one that cannot run has at least its identity, and the reason beside it."""
-    try:
-        if not whole:
-            raise ConversionFailure("the description holds text that is no Unicode, or values beyond all measure")
-        definition = parse(raw)
-        check_inputs(definition)
-    except PilotError as error:
-        return identity_of(raw), error.failure()
-    return definition, None
+def _first(errors: Sequence[PilotError]) -> Failure | None:
+    """The first error as that of the job, the others beside it."""
+    if not errors:
+        return None
+    return reduce(Failure.with_cause, (error.failure() for error in errors[1:]), errors[0].failure())

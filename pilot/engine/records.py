@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pilot.core.errors import BadOutputFileName
-from pilot.core.job import JobDefinition
+from pilot.core.job import InputFile, JobDefinition
 from pilot.core.update import StoredFile
 from pilot.lib.files import local_path
 
@@ -42,11 +42,10 @@ _PAYLOADS_OWN = frozenset({"jobReport.json", "payload_error_report.json"})
 _MAX_REPORT_BYTES = 64 * 1024 * 1024
 
 
-def check_inputs(definition: JobDefinition) -> None:
+def check_input(file: InputFile) -> None:
     """Raise `BadOutputFileName` for an input that the pilot would write over in the job's directory."""
-    for file in definition.inputs:
-        if file.lfn in RECORDS - _PAYLOADS_OWN:
-            raise BadOutputFileName(f"inFiles: {file.lfn!r} is a file that the pilot writes itself; use another name")
+    if file.lfn in RECORDS - _PAYLOADS_OWN:
+        raise BadOutputFileName(f"inFiles: {file.lfn!r} is a file that the pilot writes itself; use another name")
 
 
 def pool_file_catalog(files: Iterable[tuple[str, str, str]]) -> str:

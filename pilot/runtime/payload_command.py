@@ -80,7 +80,11 @@ def whole_line(job: JobDefinition, parameters: str, present: Collection[str] = (
     else:
         body = f"{shlex.quote(program(job.transformation, present))} {parameters}".strip() if job.transformation else ""
     if not body:
-        raise TransformNotFound("neither a transformation nor a command in jobPars")
+        raise TransformNotFound(
+            "jobPars is empty, expected the whole command (noExecStrCnv is set): write it there"
+            if job.complete_command
+            else "transformation is missing, expected the program to run: name it in the job description"
+        )
     return body
 
 
@@ -91,7 +95,7 @@ def downloaded_name(transformation: str) -> str:
         return ""
     name = posixpath.basename(unquote(parts.path).rstrip("/"))
     if not name or name in (".", "..") or "\0" in name:
-        raise TransformNotFound(f"{transformation} names no file")
+        raise TransformNotFound(f"transformation: {transformation} names no file, expected a URL that ends with one")
     return name
 
 

@@ -41,7 +41,7 @@ DESCRIPTIONS: dict[str, tuple[dict[str, Any], int, str]] = {
     "a name too long": ({"inFiles": "x" * 256}, 1190, "has 256"),
     "an output named twice": ({"outFiles": "a,a", "logFile": ""}, 1371, "'a' is named twice"),
     "an input that the pilot writes over": ({"inFiles": "payload.stdout"}, 1371, "a file that the pilot writes itself"),
-    "nothing to run": ({"transformation": "", "jobPars": ""}, 1346, "neither a transformation nor a command"),
+    "nothing to run": ({"transformation": "", "jobPars": ""}, 1346, "transformation is missing"),
     "more memory than there is": ({"minRamCount": 900_000_000}, 1344, "900000000 MB memory"),
     "half a surrogate": ({"jobName": "\ud800"}, 1302, "Unicode"),
     "infinite memory": ({"minRamCount": float("inf")}, 1302, "minRamCount"),
