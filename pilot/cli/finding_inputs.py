@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pilot.core.queue import QueueData
 from pilot.core.settings import Settings
 from pilot.lib.speeds import Speeds, speeds_file
 
@@ -21,9 +22,14 @@ _RUCIO_CONFIGURATION = "etc/rucio.cfg"
 _ELSEWHERE = ("192.0.2.1", 9)
 
 
-def tool_options(settings: Settings) -> dict[str, dict[str, str]]:
-    """What the command line says of single copy tools."""
-    return {"rucio": {"python": settings.rucio_python}} if settings.rucio_python else {}
+def tool_options(settings: Settings, queue: QueueData | None = None) -> dict[str, dict[str, str]]:
+    """What the queue and the command line say of single copy tools, by their own names."""
+    from pilot.plugins.copytools.registry import ALIASES
+
+    found = {ALIASES.get(name, name): dict(words) for name, words in (queue.tool_settings if queue else {}).items()}
+    if settings.rucio_python:
+        found["rucio"] = {**found.get("rucio", {}), "python": settings.rucio_python}
+    return found
 
 
 def catalogue(settings: Settings, toolbox: Toolbox, host: str, environ: Mapping[str, str]) -> Catalogue | None:

@@ -41,6 +41,8 @@ class Known(NamedTuple):
 
 #: The words of a queue's catch-all about staging sites.
 _STAGING, _BYPASS = "staging_site", "bypass_staging"
+#: The storage of pilots whose queue has none.
+_LOCAL = "LOCAL"
 _CVMFS = "atlas.cern.ch/repo/sw/local/etc"
 
 
@@ -80,7 +82,7 @@ def queue_of(settings: Settings, workdir: Path, environ: Mapping[str, str], info
 
     def site_for(job: JobDefinition) -> StagingSite:
         queue = service.queue(job)
-        return _completed(service.site(job, _staging_sites(settings, queue)), settings, workdir, queue)
+        return _completed(service.site(job, _staging_sites(settings, queue)), settings, workdir, queue, job)
 
     _staging_sites(settings, service.queue())
     return Known(service.queue, site_for, label, floor_s)
@@ -155,11 +157,14 @@ def _present(folder: Path, kind: str, *names: str) -> list[Where]:
     return [(kind, str(folder / name)) for name in names if (folder / name).is_file()]
 
 
-def _completed(site: StagingSite, settings: Settings, workdir: Path, queue: QueueData) -> StagingSite:
+def _completed(
+    site: StagingSite, settings: Settings, workdir: Path, queue: QueueData, job: JobDefinition | None = None
+) -> StagingSite:
     """With the directories that the command line names, and a storage of the pilot's own where there is no other."""
-    local = Storage("LOCAL", accesses=(Access(f"file://{_place(settings.local_storage) or f'{workdir}/storage'}/"),))
+    local = Storage(_LOCAL, accesses=(Access(f"file://{_place(settings.local_storage) or f'{workdir}/storage'}/"),))
+    named = [*(f.rse for f in job.inputs), *(f.rse for f in job.all_outputs)] if job else []
     writes = bool(site.storages_for("write_lan", "w", "pw"))
-    own = {} if writes else {"write_lan": ("LOCAL",), "read_lan": ("LOCAL",)}
+    own = {} if writes or any(site.storage(rse) for rse in named) else {"write_lan": (_LOCAL,), "read_lan": (_LOCAL,)}
     return msgspec.structs.replace(
         site,
         storages=(*site.storages, *(() if writes else (local,))),
@@ -167,6 +172,7 @@ def _completed(site: StagingSite, settings: Settings, workdir: Path, queue: Queu
         copytools=site.copytools or {"pr": (settings.stage_in_mode, "auto")},
         input_dir=_place(settings.input_dir),
         output_dir=_place(settings.output_dir),
+        last_resort="" if writes else _LOCAL,
         staging_map=_staging_map(settings, queue),
         bypass_staging=settings.bypass_staging or queue.has(_BYPASS),
     )

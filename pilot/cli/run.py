@@ -138,7 +138,8 @@ def _run(
     ring = key_ring(settings, redactor, lambda: panda_settings(settings, here.node))
     traces, end_traces = make_traces(settings, here.node)
     keys = ring.keys if ring else None
-    tools = tool_settings(os.environ, finding_inputs.tool_options(settings), settings.proxy, keys)
+    words = finding_inputs.tool_options(settings, queue.queue_for(JobDefinition(job_id=0)))
+    tools = tool_settings(os.environ, words, settings.proxy, keys)
     transferer = make_transferer(StagingSettings(max_attempts=settings.stageout_attempts), tools, _mark_of(workdir))
     events = transfer_events(settings.transfer_events)
     means = Means(

@@ -54,10 +54,12 @@ class StagingSite(msgspec.Struct, frozen=True, omit_defaults=True):
     `astorages` maps an activity (`read_lan`, `write_lan`, `pl`, ...) to RSE names in order, `copytools` to the names
     of tools in order, `schemes` to the URL schemes that are allowed. `input_dir` and `output_dir` are directories, by
     path or URL, that hold inputs under their LFN and receive outputs under theirs; they come before any storage.
+    `last_resort` is a storage for outputs that nobody tells a place for.
     `staging_map` holds `compute site pattern -> staging sites in order` (`nebraska=firefly_srm,*=local`); with
     `bypass_staging` inputs come through a staging site only if they cannot be had elsewhere. `kind` is the queue's:
     on a `unified` one, jobs of users have activities of their own (`read_lan_analysis`, `write_lan_analysis`).
-    `max_input_mb` -1 means no limit.
+    `allow_wan_for_lib` lets the libraries of users come from far. The inputs of a job together may have
+    `max_input_mb` (0: no limit, below: nothing is checked).
     """
 
     name: str = ""
@@ -68,10 +70,12 @@ class StagingSite(msgspec.Struct, frozen=True, omit_defaults=True):
     schemes: dict[str, tuple[str, ...]] = {}
     input_dir: str = ""
     output_dir: str = ""
+    last_resort: str = ""
     direct_access_lan: bool = False
     direct_access_wan: bool = False
     allow_lan: bool = True
     allow_wan: bool = False
+    allow_wan_for_lib: bool = False
     allow_alternative: bool | None = None
     staging_map: tuple[tuple[str, tuple[str, ...]], ...] = ()
     bypass_staging: bool = False

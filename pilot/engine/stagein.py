@@ -25,6 +25,7 @@ from pilot.staging.inplace import plan_in_place
 from pilot.staging.measured import speeds_of
 from pilot.staging.plan import plan_stage_in, read_activities
 from pilot.staging.report import told_failure
+from pilot.staging.room import check_room
 
 #: The catch-all's word with which a queue does without the test of what is read in place.
 _UNTESTED = "remoteio_test"
@@ -54,6 +55,7 @@ def stage_in(means: Means, run: Run) -> StagedIn:
     planned = plan_in_place(definition, site, sources, found, speeds, read_activities(definition, site))
     left, tried = _left_in_place(means, run, transfers, planned)
     copied = [transfer for transfer in transfers if transfer.lfn not in left]
+    check_room(copied, site, str(run.directory))
     moved = means.transferer.carry_out(copied, cancel=run.cancel, on_attempt=noting(means, run)) if copied else []
     means.speeds.note(speeds_of(moved))
     by_lfn = left | {o.lfn: msgspec.structs.replace(o, attempts=(*tried.get(o.lfn, ()), *o.attempts)) for o in moved}

@@ -153,7 +153,8 @@ def _send(means: Means, run: Run, files: list[OutputFile]) -> tuple[list[Outcome
         return [], None
     site = means.site_for(run.definition)
     try:
-        transfers = plan_stage_out(run.definition, files, str(run.directory), site)
+        sends = means.transferer.toolbox.sends
+        transfers = plan_stage_out(run.definition, files, str(run.directory), site, movable=sends)
     except PilotError as error:
         return [], error.failure()
     free, clash = means.claims.claim(run.definition.job_id, transfers)

@@ -83,10 +83,10 @@ def _read(record: Raw, name: str) -> QueueData:
         cvmfs=fields.flag("is_cvmfs", True),
         containers=_containers(fields.text("container_type")),
         container_options=fields.text("container_options") or _legacy_options(fields.text("catchall")),
-        tool_settings=_settings(fields.mapping("copytools")),
-        copytools=_copytools(fields),
-        schemes=_schemes(fields.mapping("acopytools_schemas")),
-        astorages=_lists(fields.mapping("astorages")),
+        tool_settings=_settings(_table(record, "copytools")),
+        copytools=_copytools(record),
+        schemes=_schemes(_table(record, "acopytools_schemas")),
+        astorages=_lists(_table(record, "astorages")),
         direct_access_lan=fields.flag("direct_access_lan"),
         direct_access_wan=fields.flag("direct_access_wan"),
         allow_lan=fields.flag("allow_lan", True),
@@ -124,33 +124,50 @@ def _legacy_options(catchall: str) -> str:
     return found[1].strip().strip("\"'") if found else ""
 
 
+def _table(record: Raw, key: str) -> dict[str, Any]:
+    """An object; a list of names stands for one that tells nothing of them, an empty list for nothing."""
+    value = record.get(key)
+    if isinstance(value, (list, tuple)):
+        return dict.fromkeys(_names(value))
+    return Fields(record).mapping(key)
+
+
 def _settings(tools: Raw) -> dict[str, dict[str, str]]:
-    return {
-        str(tool): {str(key): str(value) for key, value in (settings or {}).items()}
-        for tool, settings in tools.items()
-        if isinstance(settings, Mapping) or not settings
-    }
+    """What is told of each tool. A text by itself is its set-up; an empty value tells nothing."""
+    found: dict[str, dict[str, str]] = {}
+    for tool, told in tools.items():
+        words = {"setup": told} if isinstance(told, str) else told if isinstance(told, Mapping) else {}
+        found[tool] = {str(key): str(value) for key, value in words.items() if value not in (None, "")}
+    return found
 
 
-def _copytools(fields: Fields) -> dict[str, tuple[str, ...]]:
-    """Tools by activity; a queue that only names tools has them for everything."""
-    by_activity = _lists(fields.mapping("acopytools"))
-    tools = tuple(str(tool) for tool in fields.mapping("copytools"))
-    return by_activity or ({"default": tools} if tools else {})
+def _copytools(record: Raw) -> dict[str, tuple[str, ...]]:
+    """Tools by activity; those that the queue only names serve every activity that has no list of its own."""
+    by_activity = _lists(_table(record, "acopytools"))
+    tools = tuple(_table(record, "copytools"))
+    return {**({"default": tools} if tools else {}), **by_activity}
 
 
 def _schemes(schemas: Raw) -> dict[str, tuple[str, ...]]:
-    """URL schemes by activity, those of single tools taken together."""
-    found = {}
+    """URL schemes by activity, in lower case, those of single tools taken together."""
+    found: dict[str, tuple[str, ...]] = {}
     for activity, value in schemas.items():
-        lists = value.values() if isinstance(value, Mapping) else [value]
-        found[str(activity)] = tuple(dict.fromkeys(str(s) for part in lists for s in (part or ())))
+        parts = value.values() if isinstance(value, Mapping) else [value]
+        names = (name.lower().removesuffix("://") for part in parts for name in _names(part))
+        if schemes := tuple(dict.fromkeys(names)):
+            found[activity] = schemes
     return found
 
 
 def _lists(table: Raw) -> dict[str, tuple[str, ...]]:
-    return {
-        str(key): tuple(str(item) for item in value) if isinstance(value, (list, tuple)) else (str(value),)
-        for key, value in table.items()
-        if value
-    }
+    """Names by activity, each once; an activity without any is left out."""
+    return {key: names for key, value in table.items() if (names := tuple(dict.fromkeys(_names(value))))}
+
+
+def _names(value: object) -> list[str]:
+    """The names in a list, in the keys of an object, or in a text with commas; what is empty is left out."""
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, (list, tuple, Mapping)):
+        return []
+    return [name.strip() for name in value if isinstance(name, str) and name.strip() not in ("", "NULL", "None")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pilot.core.errors import QueuedataNotOk
+from pilot.core.errors import ConversionFailure, QueuedataNotOk
 from pilot.core.fields import Fields
 from pilot.core.queue import QueueData
 from pilot.core.storage import Access, StagingSite, Storage
@@ -55,8 +55,8 @@ def _storage(name: str, record: Raw) -> Storage:
 
 def _accesses(fields: Fields) -> Iterable[Access]:
     """`arprotocols` by activity; settings come from `rprotocols` under the protocol's number."""
-    settings = fields.mapping("rprotocols")
-    for activity, protocols in fields.mapping("arprotocols").items():
+    settings = _object(fields, "rprotocols")
+    for activity, protocols in _object(fields, "arprotocols").items():
         for protocol in protocols if isinstance(protocols, list) else ():
             if not isinstance(protocol, Mapping) or not protocol.get("endpoint"):
                 continue
@@ -69,6 +69,14 @@ def _accesses(fields: Fields) -> Iterable[Access]:
             )
 
 
+def _object(fields: Fields, key: str) -> dict[str, Any]:
+    """An object; a record that has none writes an empty list."""
+    try:
+        return fields.mapping(key)
+    except ConversionFailure:
+        return {}
+
+
 def _joined(endpoint: str, path: str) -> str:
     """Endpoint and path as one URL prefix: no slash lost between them, none doubled."""
     if not path:
@@ -77,6 +85,12 @@ def _joined(endpoint: str, path: str) -> str:
     if endpoint.startswith(("root://", "roots://")):
         return f"{endpoint.rstrip('/')}/{path if path.startswith('/') else '/' + path}"
     return f"{endpoint.rstrip('/')}/{path.lstrip('/')}"
+
+
+def _input_limit_mb(queue: QueueData) -> int:
+    """What a job's inputs may take together: no more than its work directory; -1 where nothing is to be checked."""
+    limits = [limit for limit in (queue.max_input_mb, queue.max_workdir_mb) if limit > 0]
+    return -1 if queue.max_input_mb < 0 else min(limits, default=0)
 
 
 def staging_site(queue: QueueData, storages: tuple[Storage, ...]) -> StagingSite:
@@ -92,8 +106,9 @@ def staging_site(queue: QueueData, storages: tuple[Storage, ...]) -> StagingSite
         direct_access_wan=queue.direct_access_wan,
         allow_lan=queue.allow_lan,
         allow_wan=queue.allow_wan,
+        allow_wan_for_lib=queue.has("allow_wan_for_lib"),
         allow_alternative=queue.allow_alternative,
-        max_input_mb=queue.max_input_mb,
+        max_input_mb=_input_limit_mb(queue),
         use_pcache=queue.use_pcache,
         kind=queue.kind,
     )

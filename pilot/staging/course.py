@@ -12,7 +12,7 @@ from pilot.core.transfer import Attempt, Outcome, Transfer
 from pilot.lib.cancel import Cancel
 from pilot.plugins.copytools.base import Fault, ToolError, Watch
 from pilot.staging.attempt import Attempter, Tried
-from pilot.staging.faults import ends_all, failure_of
+from pilot.staging.faults import ends_all, failure_of, tool_may_matter
 from pilot.staging.groups import Lane, lanes_of
 from pilot.staging.merge import merge_targets, share_reads
 from pilot.staging.owner import Owner
@@ -239,7 +239,10 @@ class Course:
         work.failed(attempt, failure, ends_all(error.fault))
         pause = work.pause(self.settings, self.owner.dice)
         late = self.settings.deadline_s and time.monotonic() + pause - self.begin > self.settings.deadline_s
-        if late or self.cancel.is_set() or not work.source_left(self.settings.max_attempts):
+        left = work.source_left(self.settings.max_attempts)
+        if not (left or late or self.cancel.is_set()) and tool_may_matter(error.fault):
+            left, pause = work.take_up(self.owner.toolbox.rest_after(lane.tool, work.transfer)), 0.0
+        if late or self.cancel.is_set() or not left:
             self.close(work, work.story() or failure)
             return
         work.due = time.monotonic() + pause

@@ -74,6 +74,11 @@ def ends_all(fault: Fault) -> bool:
     return fault in _TARGET_SIDE
 
 
+def tool_may_matter(fault: Fault) -> bool:
+    """Whether another copy tool may bring what one did not: the file is there, and there is room for it here."""
+    return not ends_all(fault) and fault not in (Fault.MISSING, Fault.CORRUPT, Fault.DAMAGED)
+
+
 def failure_of(fault: Fault, detail: str, direction: Direction, local_target: bool, kind: str = "") -> Failure:
     """The fault as the error that is kept and reported. `kind` is the checksum kind that did not fit, if any."""
     error = _class_of(fault, direction, local_target, kind)(detail or str(fault)).failure()

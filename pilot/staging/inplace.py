@@ -9,7 +9,7 @@ from pilot.core.job import InputFile, JobDefinition
 from pilot.core.storage import StagingSite
 from pilot.core.transfer import Endpoint
 from pilot.lib.urls import scheme_of
-from pilot.staging.replicas import READ_LAN, READ_WAN, Resolved, order_replicas, reads_in_place
+from pilot.staging.replicas import READ_LAN, READ_WAN, Resolved, near_storages, order_replicas, reads_in_place
 
 
 def plan_in_place(
@@ -31,7 +31,7 @@ def plan_in_place(
             continue
         told = (found or {}).get(f"{item.scope}:{item.lfn}")
         if told is not None and told.replicas:
-            places = order_replicas(told.replicas, site, activities, in_place=True, speeds=speeds)
+            places = order_replicas(told.replicas, site, activities, True, speeds, item).taken
         else:
             places = tuple(place for place in sources.get(item.lfn, ()) if _is_readable(place, item, site, activities))
         if usable := tuple(place for place in places if shlex.quote(place.url) == place.url):
@@ -41,6 +41,6 @@ def plan_in_place(
 
 def _is_readable(place: Endpoint, item: InputFile, site: StagingSite, activities: Sequence[str]) -> bool:
     scheme = scheme_of(place.url)
-    if scheme == "file" or (place.rse or item.rse) in site.storages_for(*activities):
+    if scheme == "file" or (place.rse or item.rse) in near_storages(site, activities, item):
         return site.direct_access_lan and scheme in READ_LAN
     return site.direct_access_wan and scheme in READ_WAN

@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from pilot.core.errors import FileExists, NoReplicas, NoStorage, ReplicaNotFound
+from pilot.core.errors import FileExists
 from pilot.core.job import InputFile, JobDefinition, OutputFile
 from pilot.core.storage import StagingSite
 from pilot.core.transfer import Direction, Endpoint, Transfer
 from pilot.lib.checksum import parse_checksum
 from pilot.lib.files import check_name, file_url, safe_join
-from pilot.staging.paths import named_place
-from pilot.staging.replicas import Resolved, order_replicas
-from pilot.staging.through import endpoints, input_route, output_route
+from pilot.staging.places import Movable, no_source, no_target, places_of_input, places_of_output, ways_to_write
+from pilot.staging.replicas import Resolved
+from pilot.staging.through import input_route, output_route
 
-#: The rule of paths by which outputs of events lie under one scope (protocol.md 4.1).
-_CONVENTION, _TRANSIENT = 1000, "transient"
+#: What queues call `mv` links what comes in and moves what goes out (protocol.md 8.4).
+_MOVE = "mv"
+#: The tool that asks the catalogue about every file: of no use for those that this knows nothing of.
+_BY_CATALOGUE = "rucio"
 
 
 def plan_stage_in(
@@ -33,17 +35,32 @@ def plan_stage_in(
     storage; before those its staging site, unless it is passed by. `found` holds what a catalogue told, by
     `scope:lfn`; what the job says of size and checksum goes first. `speeds` are those of hosts, in bytes/s.
     Raises `BadOutputFileName`, `LfnTooLong`, `GetAdMismatch`, `UnknownChecksumType` for what the job says of a file,
-    `ReplicaNotFound` and `NoReplicas` for one without replica here, and `NoStorage` when nothing tells where it is.
+    `ReplicaNotFound` and `NoReplicas` for one without replica here, `NoStorage` or `NonDeterministicStorage` when
+    nothing tells where it is, and what a silent catalogue was told with when no rule tells it either.
     """
     activities = read_activities(definition, site)
-    tools = site.tools_for("pr", "read_lan")
+    tools = read_tools(definition, site)
     first = {item.lfn: item for item in reversed(definition.inputs)}
     transfers = []
     for item in (first[lfn] for lfn in dict.fromkeys(item.lfn for item in definition.inputs)):
         told = (found or {}).get(f"{item.scope}:{item.lfn}")
         own = sources_of(item, local_name(item), site, activities, told, speeds)
-        transfers.append(_stage_in(item, workdir, input_route(item, local_name(item), own, site), tools, told))
+        usable = [t for t in tools if t != _BY_CATALOGUE] if told is not None and told.silence else tools
+        transfers.append(_stage_in(item, workdir, input_route(item, local_name(item), own, site), usable, told))
     return tuple(transfers)
+
+
+def read_tools(definition: JobDefinition, site: StagingSite) -> tuple[str, ...]:
+    """The copy tools for a job's inputs in order; none: whichever knows a URL's scheme."""
+    analysis = ("read_lan_analysis",) if _is_analysis(definition, site) else ()
+    return tuple("symlink" if tool == _MOVE else tool for tool in site.tools_for(*analysis, "pr", "read_lan"))
+
+
+def write_tools(definition: JobDefinition, site: StagingSite, log: bool) -> tuple[str, ...]:
+    """The copy tools for a job's outputs, or its log, in order."""
+    analysis = ("write_lan_analysis",) if _is_analysis(definition, site) else ()
+    tools = site.tools_for(*(("pl",) if log else ()), *analysis, "pw", "write_lan", "w")
+    return tuple("move" if tool == _MOVE else tool for tool in tools)
 
 
 def read_activities(definition: JobDefinition, site: StagingSite) -> tuple[str, ...]:
@@ -96,31 +113,11 @@ def sources_of(
     told: Resolved | None = None,
     speeds: Mapping[str, float] | None = None,
 ) -> tuple[Endpoint, ...]:
-    """Where an input may be taken from, the best first.
-
-    Raises `NoStorage`, or `ReplicaNotFound` and `NoReplicas` for what a catalogue told of it.
-    """
-    if item.path:
-        return (Endpoint(item.path if "://" in item.path else file_url(item.path), rse=item.rse),)
-    if "://" in item.lfn and not item.lfn.startswith("zip://"):
-        return (Endpoint(item.lfn, rse=item.rse),)
-    if site.input_dir:
-        return (Endpoint(named_place(site.input_dir, name), rse=item.rse),)
-    if told is not None:
-        if not told.replicas:
-            raise ReplicaNotFound(f"{item.scope}:{item.lfn}: the catalogue knows none")
-        places = order_replicas(told.replicas, site, activities, speeds=speeds)
-        if not places:
-            raise NoReplicas(f"{item.lfn}: none of {len(told.replicas)} replicas may be used here")
-        return places
-    known = [item.rse] if item.rse else list(site.storages_for(*activities))
-    buckets = [s for s in site.storages if item.storage_id is not None and s.bucket == str(item.storage_id)]
-    storages = buckets or [storage for rse in known if (storage := site.storage(rse))]
-    scope = _TRANSIENT if item.path_convention == _CONVENTION else item.scope
-    places = tuple(place for storage in storages for place in endpoints(storage, scope, name, "read_lan", "read_wan"))
-    if not places:
-        raise NoStorage(f"nothing tells where input {item.lfn} is (storage {', '.join(known) or 'not named'})")
-    return places
+    """Where an input may be taken from, the best first. Raises why it can be taken from nowhere."""
+    found = places_of_input(item, name, site, activities, told, speeds)
+    if not found.taken:
+        raise no_source(item, site, found, told)
+    return found.taken
 
 
 def plan_stage_out(
@@ -129,12 +126,13 @@ def plan_stage_out(
     workdir: str,
     site: StagingSite,
     paths: Mapping[str, str] | None = None,
+    movable: Movable | None = None,
 ) -> tuple[Transfer, ...]:
     """The transfers that send these files away, the log last, in the order given otherwise.
 
     `paths` tells where files lie that are not in `workdir` under their LFN. The target is the site's output directory,
     else the storage of the activity (`pl` for the log, `write_lan`), else the file's own; an output with a class
-    goes to the staging site, there, or both.
+    goes to the staging site, there, or both. `movable` tells what the copy tools reach.
     Raises `FileExists` for two files with one name, `NoStorage` when nothing tells where to send one.
     """
     log = definition.log.lfn if definition.log else None
@@ -144,18 +142,24 @@ def plan_stage_out(
         if item.lfn in seen:
             raise FileExists(f"two outputs are called {item.lfn}")
         seen.add(item.lfn)
-        activities = write_activities(definition, site, item.lfn == log)
+        is_log = item.lfn == log
+        activities, tools = write_activities(definition, site, is_log), write_tools(definition, site, is_log)
+        found = places_of_output(item, site, activities, tools, movable)
+        if not found.taken:
+            raise no_target(item, found)
+        targets = output_route(item, found.taken[0], site)
         source = (paths or {}).get(item.lfn) or safe_join(workdir, item.lfn)
-        transfers.append(_stage_out(item, item.lfn == log, source, site, activities))
+        transfers.append(_stage_out(item, is_log, source, targets, tools))
     return tuple(transfers)
 
 
-def _stage_out(item: OutputFile, log: bool, source: str, site: StagingSite, activities: Sequence[str]) -> Transfer:
-    tools = site.tools_for(*(("pl",) if log else ()), "pw", "write_lan")
+def _stage_out(
+    item: OutputFile, log: bool, source: str, targets: tuple[Endpoint, ...], tools: Sequence[str]
+) -> Transfer:
     return Transfer(
         lfn=item.lfn,
         sources=(Endpoint(file_url(source)),),
-        targets=output_route(item, _target(item, site, activities), site),
+        targets=targets,
         direction=Direction.OUT,
         scope=item.scope,
         guid=item.guid,
@@ -166,7 +170,11 @@ def _stage_out(item: OutputFile, log: bool, source: str, site: StagingSite, acti
 
 
 def plan_alternative(
-    transfers: Sequence[Transfer], definition: JobDefinition, site: StagingSite, failed_rse: str
+    transfers: Sequence[Transfer],
+    definition: JobDefinition,
+    site: StagingSite,
+    failed_rse: str,
+    movable: Movable | None = None,
 ) -> tuple[Transfer, ...]:
     """The same files to the next storage of the queue's ring, the job's own last; nothing where that is not allowed
     or there is no other.
@@ -174,35 +182,39 @@ def plan_alternative(
     Allowed is what the queue says (`allow_altstageout`), else the job (`altStageOut`). The job's nucleus is never a
     second choice. The whole remaining set moves together, as its files belong together.
     """
-    allowed = site.allow_alternative
-    if allowed is None:
-        allowed = bool(definition.alt_stageout)
-    listed = site.storages_for(*write_activities(definition, site, log=False))
-    own = next((o.rse for o in definition.all_outputs if transfers and o.lfn == transfers[0].lfn and o.rse), None)
-    ring = [name for name in dict.fromkeys((*listed, *((own,) if own else ()))) if name != definition.nucleus]
-    if not allowed or not transfers or failed_rse not in (*ring, ""):
+    if not transfers or not may_go_elsewhere(definition, site):
         return ()
-    start = ring.index(failed_rse) + 1 if failed_rse in ring else 0
-    for name in (*ring[start:], *ring[: max(0, start - 1)]):
-        storage = site.storage(name)
-        made = [
-            msgspec.structs.replace(transfer, targets=places[:1])
-            for transfer in transfers
-            if storage and (places := endpoints(storage, transfer.scope, transfer.lfn, "write_lan", "write_wan"))
-        ]
+    activities = write_activities(definition, site, log=all(t.activity == "pl" for t in transfers))
+    for name in second_choices(definition, site, transfers[0].lfn, failed_rse):
+        made = []
+        for transfer in transfers:
+            tools = transfer.copytool.split()
+            ways, _ = ways_to_write(transfer.scope, transfer.lfn, name, site, activities, tools, movable)
+            made += [msgspec.structs.replace(transfer, targets=(way,)) for way in ways[:1]]
         if len(made) == len(transfers):
             return tuple(made)
     return ()
 
 
-def _target(item: OutputFile, site: StagingSite, activities: Sequence[str]) -> Endpoint:
-    if site.output_dir:
-        return Endpoint(named_place(site.output_dir, item.lfn), rse=item.rse)
-    listed = site.storages_for(*activities)
-    names = [item.rse] if item.rse in listed or not listed else [*listed, item.rse]
-    for name in names:
-        storage = site.storage(name)
-        places = endpoints(storage, item.scope, check_name(item.lfn), "write_lan", "write_wan") if storage else ()
-        if places:
-            return places[0]
-    raise NoStorage(f"nothing tells where output {item.lfn} goes (storage {', '.join(filter(None, names)) or 'none'})")
+def may_go_elsewhere(definition: JobDefinition, site: StagingSite) -> bool:
+    """Whether outputs may go to a second storage: the queue says it, where it is silent the job."""
+    return bool(definition.alt_stageout) if site.allow_alternative is None else site.allow_alternative
+
+
+def second_choices(definition: JobDefinition, site: StagingSite, lfn: str, failed_rse: str) -> tuple[str, ...]:
+    """The storages that come after the one that failed: round the queue's list, the file's own last."""
+    log = definition.log is not None and lfn == definition.log.lfn
+    listed = site.storages_for(*write_activities(definition, site, log=False))
+    first = site.storages_for("pl") if log else ()
+    own = [output.rse for output in definition.all_outputs if output.lfn == lfn and output.rse]
+    ring = [n for n in dict.fromkeys((*first, *listed, *own)) if n == failed_rse or not is_nucleus(definition, site, n)]
+    if failed_rse not in (*ring, ""):
+        return ()
+    start = ring.index(failed_rse) + 1 if failed_rse in ring else 0
+    return (*ring[start:], *ring[: max(0, start - 1)])
+
+
+def is_nucleus(definition: JobDefinition, site: StagingSite, rse: str) -> bool:
+    """Whether a storage is the job's nucleus, or one of those at that site."""
+    storage = site.storage(rse)
+    return bool(definition.nucleus) and definition.nucleus in (rse, storage.site if storage else "")

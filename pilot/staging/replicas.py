@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from pilot.core.errors import Failure
 from pilot.core.job import InputFile, JobDefinition
+from pilot.core.plan import LeftOut, Places
 from pilot.core.storage import StagingSite
 from pilot.core.transfer import Checksum, Endpoint
 from pilot.lib.checksum import LENGTHS
@@ -23,6 +25,8 @@ READ_WAN = ("root", "https")
 _EXPECTED = 1e7
 #: Names of files that are never read in place: archives are unpacked, raw data are read from end to end.
 _NOT_IN_PLACE = (".tar.gz", ".lib.tgz", ".raw.")
+#: In the names of archives with what a user compiled.
+_LIBRARY = ".lib."
 
 
 class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,11 +39,12 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Resolved(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a catalogue tells of a file."""
+    """What a catalogue tells of a file. `silence` is why it tells nothing; then the file may be where rules put it."""
 
     replicas: tuple[Replica, ...] = ()
     size: int | None = None
     checksums: tuple[Checksum, ...] = ()
+    silence: Failure | None = None
 
 
 def resolved(told: Mapping[str, Any]) -> Resolved:
@@ -66,38 +71,72 @@ def order_replicas(
     activities: Sequence[str] = ("read_lan", "pr"),
     in_place: bool = False,
     speeds: Mapping[str, float] | None = None,
-) -> tuple[Endpoint, ...]:
-    """The replicas that may be used, the best first.
+    item: InputFile | None = None,
+) -> Places:
+    """The replicas that may be used, the best first, and why the others may not.
 
-    What is not on disk is dropped. Those on the queue's own storages come first, in the order of its list, then the
-    others; within that by scheme, by the measured speed of their host (`speeds`, bytes/s; up to a factor of two is no
-    difference), and by the catalogue's priority. The queue may forbid near or far ones, and schemes.
+    What is not on disk is dropped. Those on the queue's own storages come first, in the order of its list (where it has
+    none, the storage that the job names is near), then the others; within that by scheme, by the measured speed of
+    their host (`speeds`, bytes/s; up to a factor of two is no difference), and by the catalogue's priority. The queue
+    may forbid near or far ones, and schemes.
     """
-    near = site.storages_for(*activities)
-    schemes = next((s for a in (*activities, "default") if (s := site.schemes.get(a))), ())
+    near = near_storages(site, activities, item)
+    schemes = schemes_for(site, activities)
+    far = not site.storages_for(*activities) or wants_far(site, item)
     measured = speeds or {}
     ranked: list[tuple[tuple[float, ...], Replica]] = []
+    left_out: list[LeftOut] = []
     for replica in replicas:
         lan = replica.rse in near
         scheme = scheme_of(replica.url)
         liked = (READ_LAN if lan else READ_WAN) if in_place else (_COPY_LAN if lan else _COPY_WAN)
-        if replica.kind != "DISK" or scheme not in liked or (schemes and scheme not in schemes):
-            continue
-        if lan and not site.allow_lan:
-            continue
-        if in_place and not (site.direct_access_lan if lan else site.direct_access_wan):
-            continue
-        if not in_place and near and not lan and not site.allow_wan:
+        if replica.kind != "DISK":
+            why = f"on {replica.kind.lower()}"
+        elif schemes and scheme not in schemes:
+            why = f"the queue's schemes are {', '.join(schemes)}"
+        elif scheme not in liked:
+            why = f"no scheme {'to read in place' if in_place else 'for a copy'}, {'near' if lan else 'far'}"
+        else:
+            why = _forbidden(site, lan, in_place, far)
+        if why:
+            left_out.append(LeftOut(why, replica.url, replica.rse))
             continue
         place = near.index(replica.rse) if lan else len(near)
         speed = speed_class(replica.url, measured)
         ranked.append(((place, liked.index(scheme), -speed, replica.priority), replica))
     ranked.sort(key=lambda pair: pair[0])
     last = len(ranked)
-    return tuple(
+    taken = tuple(
         Endpoint(replica.url, rse=replica.rse, site=site.name if replica.rse in near else "", priority=last - number)
         for number, (_, replica) in enumerate(ranked)
     )
+    return Places(taken, tuple(left_out))
+
+
+def _forbidden(site: StagingSite, lan: bool, in_place: bool, far: bool) -> str:
+    """What of the queue's policy speaks against a replica; empty for nothing."""
+    if lan and not site.allow_lan:
+        return "near, and the queue's allow_lan is false"
+    if in_place and not (site.direct_access_lan if lan else site.direct_access_wan):
+        return f"the queue has no direct_access_{'lan' if lan else 'wan'}"
+    if not in_place and not lan and not far:
+        return "far, and the queue has no allow_wan"
+    return ""
+
+
+def near_storages(site: StagingSite, activities: Sequence[str], item: InputFile | None = None) -> tuple[str, ...]:
+    """The storages that count as near: the queue's for the activity, else the job's own (protocol.md 8.2)."""
+    return site.storages_for(*activities) or ((item.rse,) if item is not None and item.rse else ())
+
+
+def schemes_for(site: StagingSite, activities: Sequence[str]) -> tuple[str, ...]:
+    """The URL schemes that the queue allows; empty for all."""
+    return next((found for name in (*activities, "default") if (found := site.schemes.get(name))), ())
+
+
+def wants_far(site: StagingSite, item: InputFile | None) -> bool:
+    """Whether the queue lets this input come from far; some let their users' libraries alone."""
+    return site.allow_wan or (site.allow_wan_for_lib and item is not None and _LIBRARY in item.lfn)
 
 
 def speed_class(url: str, speeds: Mapping[str, float]) -> int:
@@ -107,10 +146,24 @@ def speed_class(url: str, speeds: Mapping[str, float]) -> int:
 
 def reads_in_place(definition: JobDefinition, item: InputFile, site: StagingSite) -> bool:
     """Whether a job wants this input read where it lies, and its queue lets it."""
-    mode = definition.access_mode or ("direct" if definition.direct_access else "copy")
-    if mode != "direct" or item.token == "local" or not (site.direct_access_lan or site.direct_access_wan):
-        return False
-    if item.archive or definition.event_service or definition.event_merge:
-        return False
+    return not why_copied(definition, item, site)
+
+
+def why_copied(definition: JobDefinition, item: InputFile, site: StagingSite) -> str:
+    """Why an input is copied and not read where it lies; empty if it may be read there."""
+    if definition.access_mode == "copy":
+        return "the job's --accessmode is copy"
+    if definition.access_mode != "direct" and not definition.direct_access:
+        return "the job does not ask to read in place"
+    if item.token == "local":
+        return "its storage token is local"
+    if not (site.direct_access_lan or site.direct_access_wan):
+        return "the queue has neither direct_access_lan nor direct_access_wan"
+    if item.archive:
+        return "it is an archive that is unpacked"
+    if definition.event_service or definition.event_merge:
+        return "it belongs to a job of event ranges"
     name = item.lfn.lower()
-    return not (name.startswith("raw") or any(name.endswith(w) or w in name for w in _NOT_IN_PLACE))
+    if name.startswith("raw") or any(name.endswith(word) or word in name for word in _NOT_IN_PLACE):
+        return "names like this one are never read in place"
+    return ""

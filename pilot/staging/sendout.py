@@ -45,7 +45,7 @@ def send_out(
     if not lost or cancel.is_set():
         return outcomes
     refused = [transfers[number] for number in lost]
-    again = plan_alternative(refused, definition, site, refused[0].targets[0].rse)
+    again = plan_alternative(refused, definition, site, refused[0].targets[0].rse, transferer.toolbox.sends)
     for number, second in zip(lost, transferer.carry_out(again, cancel=cancel, on_attempt=on_attempt), strict=False):
         first = outcomes[number]
         if second.failure is None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from pilot.core.errors import NoStorageProtocol, UnknownCopyTool
+import msgspec
+
+from pilot.core.errors import NoStorageProtocol, PilotError, UnknownCopyTool
 from pilot.core.staging import ToolSettings
-from pilot.core.transfer import Endpoint
+from pilot.core.transfer import Endpoint, Transfer
 from pilot.lib.files import local_path
 from pilot.lib.registry import Registry, UnknownPlugin
 from pilot.lib.urls import scheme_of
 from pilot.plugins.copytools.base import CopyTool, ToolError
 
+if TYPE_CHECKING:
+    from pilot.lib.shellenv import Change
+
+_log = logging.getLogger("pilot.staging")
 #: The sites at the source and at the target that have credentials of their own; empty for others.
 Sites = tuple[str, str]
 NO_SITES: Sites = ("", "")
@@ -42,6 +50,7 @@ class Toolbox:
         self._made: dict[tuple[str, Sites], CopyTool] = {}
         self._at: dict[str, ToolSettings] = {"": self._settings}
         self._names: dict[tuple[str, str, str], str] = {}
+        self._changes: dict[str, Change] = {}
         self._guard = threading.RLock()
 
     def tool(self, name: str, sites: Sites = NO_SITES) -> CopyTool:
@@ -113,7 +122,26 @@ class Toolbox:
             kind = self._registry.load(name)
         except UnknownPlugin as error:
             raise UnknownCopyTool(str(error)) from error
-        return kind(self._settings_at(sites[0] or sites[1]))
+        settings = self._settings_at(sites[0] or sites[1])
+        made = kind(settings)
+        changed = settings if made.ability.sets_up else self._set_up(name, settings)
+        return made if changed is settings else kind(changed)
+
+    def _set_up(self, name: str, settings: ToolSettings) -> ToolSettings:
+        """The settings with what the queue's set-up of a tool makes of the environment. One that fails is passed over:
+        the tool may be here without."""
+        setup = settings.options.get(name, {}).get("setup", "")
+        if not setup:
+            return settings
+        if name not in self._changes:
+            from pilot.lib.shellenv import Change, evaluate
+
+            try:
+                self._changes[name] = evaluate(f". {setup}", settings.environment)
+            except PilotError as error:
+                _log.warning("the set-up %s of copy tool %s: %s", setup, name, error)
+                self._changes[name] = Change()
+        return msgspec.structs.replace(settings, environment=self._changes[name].apply(settings.environment))
 
     def name_for(self, source: str, target: str, wanted: str = "") -> str:
         """The name of the tool for a pair of URLs.
@@ -128,16 +156,44 @@ class Toolbox:
             found = self._names[(*ends, wanted)] = self._named(ends, wanted)
         return found
 
+    def sends(self, target: str, wanted: str = "") -> bool:
+        """Whether any of the tools can send a local file to a URL."""
+        try:
+            self.name_for("/", target, wanted)
+        except PilotError:
+            return False
+        return True
+
+    def rest_after(self, name: str, transfer: Transfer) -> str:
+        """Those of a transfer's tools that come after the one of this name and can move any of its sources; what is
+        local at both ends needs no other tool."""
+        words = transfer.copytool.split()
+        proper = [self.proper(word) for word in words]
+        name = name.partition("+")[0]
+        rest = [w for w in words[proper.index(name) + 1 :] if w != "auto"] if name in proper else []
+        ends = [(scheme_of(s.url), scheme_of(t.url)) for s in transfer.sources for t in transfer.targets]
+        remote = [pair for pair in ends if pair != ("file", "file")]
+        able = [w for w in rest if any(self._can(self.proper(w), *pair) for pair in remote)]
+        return " ".join(word for word in able if self._is_known(word))
+
+    def _is_known(self, name: str) -> bool:
+        try:
+            self.tool(name)
+        except UnknownCopyTool:
+            return False
+        return True
+
     def _named(self, ends: tuple[str, str], wanted: str) -> str:
         for scheme in ends:
             if scheme not in self._schemes and not wanted:
                 known = ", ".join(sorted(self._schemes))
                 raise UnknownCopyTool(f"no copy tool for {scheme}:// (known: {known})")
-        for name in wanted.split():
-            name = self._aliases.get(name, name)
-            self.tool(name)
-            if self._can(name, *ends):
+        names = [self.proper(name) for name in wanted.split()]
+        for name in names:
+            if self._is_known(name) and self._can(name, *ends):
                 return self._route(name, name, ends)
+        for name in names:
+            self.tool(name)
         if wanted and "auto" not in wanted.split() and ends != ("file", "file"):
             raise NoStorageProtocol(f"none of {wanted} moves {ends[0]}:// to {ends[1]}://")
         if any(scheme not in self._schemes for scheme in ends):

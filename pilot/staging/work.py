@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pilot.core.errors import Failure
 from pilot.core.staging import StagingSettings
 from pilot.core.transfer import Attempt, Endpoint, Outcome, Transfer
@@ -60,6 +62,14 @@ class Work:
         """No tool can move the file from there."""
         for source in self.sources:
             source.dead = source.dead or source.place == place
+
+    def take_up(self, tools: str) -> bool:
+        """Begin anew with other tools; False if there are none."""
+        if tools:
+            self.transfer = msgspec.structs.replace(self.transfer, copytool=tools)
+            for source in self.sources:
+                source.tries, source.dead = 0, False
+        return bool(tools)
 
     def settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """The file has arrived, or nothing more will be tried."""

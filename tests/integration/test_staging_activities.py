@@ -75,3 +75,36 @@ def test_the_nucleus_is_never_the_second_choice(tmp_path: Path) -> None:
     farm = second(tmp_path, True, "", ["STAGE", "DISK", "OTHER"], ddmEndPointOut="STAGE,STAGE", nucleus="DISK")
     assert farm.outcome == "finished", farm.log
     assert reported(farm) == {"o.txt": "OTHER", "log.tgz": "OTHER"}
+
+
+def test_a_queue_without_lists_has_its_outputs_where_the_job_says_and_the_others_with_the_pilot(tmp_path: Path) -> None:
+    farm = Farm(tmp_path, "OTHER", astorages={}, copytools={"mv": {"setup": ""}})
+    source = farm.store("in")
+    farm.run("-c 'cp in o.txt'", "in", **{**OUTPUTS, "ddmEndPointOut": "OTHER,UNHEARD_OF"})
+    assert farm.outcome == "finished", farm.log
+    assert reported(farm) == {"o.txt": "OTHER", "log.tgz": "LOCAL"}
+    assert farm.place("o.txt", "OTHER").exists() and (farm.work / "storage").is_dir()
+    assert {name: tool for name, tool, _, _ in farm.attempts} == {"in": "symlink", "o.txt": "move", "log.tgz": "move"}
+    assert source.exists(), "what a queue calls mv takes nothing away from its source"
+
+
+def test_a_job_with_more_input_than_the_queue_takes_fails_before_anything_is_copied(tmp_path: Path) -> None:
+    farm = Farm(tmp_path, maxinputsize=1)
+    farm.store("in")
+    farm.run("-c 'cp in o.txt'", "in", fsize=str(1 << 21), **OUTPUTS)
+    assert (farm.outcome, farm.error) == ("failed", 1168), farm.log
+    assert "in" not in [name for name, *_ in farm.attempts]
+
+
+def test_the_set_up_that_a_queue_names_for_a_tool_is_used(tmp_path: Path) -> None:
+    setup, script = tmp_path / "setup.sh", tmp_path / "bin" / "lsm-get"
+    script.parent.mkdir()
+    script.write_text('#!/bin/sh\nexec cp "${1#*//}" "$2"\n')
+    script.chmod(0o755)
+    setup.write_text(f'PATH="{script.parent}:$PATH"\n')
+    tools = {"copytools": {"lsm": {"setup": str(setup)}, "mv": {}}, "acopytools": {"pr": ["lsm"], "pw": ["mv"]}}
+    farm = Farm(tmp_path, **tools)
+    path = farm.store("in")
+    farm.run("-c 'cp in o.txt'", "in", inFilePaths=f"lsm://{path}", options=["--replicas", "none"], **OUTPUTS)
+    assert farm.outcome == "finished", farm.log
+    assert [tool for name, tool, _, _ in farm.attempts if name == "in"] == ["lsm"]

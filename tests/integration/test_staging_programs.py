@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from pilot.core.transfer import Checksum, Direction, Endpoint, Transfer
 from pilot.lib.cancel import Cancel
 from pilot.staging.request import read_request
 from tests.copytools import fakes
-from tests.copytools.making import adler, carry, content, order
+from tests.copytools.making import adler, carry, content, order, transferer
 from tests.copytools.places import place_for
 
 
@@ -197,3 +198,57 @@ def test_rucio_clients_that_only_say_failed_are_asked_why(
     assert outcome.failure and (outcome.failure.code, outcome.failure.retry) == (code, retry), outcome.failure
     assert said in outcome.failure.message
     assert os.listdir(tmp_path / "o") == []
+
+
+def test_the_queue_s_next_tool_is_taken_where_one_does_not_work(tmp_path: Path) -> None:
+    content(tmp_path / "root" / "f", b"data")
+    path = fakes.xrootd(tmp_path / "bin", tmp_path / "root")
+    script(tmp_path / "bin" / "lsm-get", 'echo "no context" >&2; exit 1')
+    settings = ToolSettings(environment={**os.environ, "PATH": path}, options={"xrootd": {"how": "xrdcp"}})
+    wanted = order("root://h//f", tmp_path / "o" / "f", copytool="unheard-of lsm xrdcp", direction=Direction.IN)
+    (outcome,) = carry([wanted], settings, max_attempts=1)
+    assert outcome.failure is None and (tmp_path / "o" / "f").read_bytes() == b"data"
+    assert [attempt.copytool for attempt in outcome.attempts] == ["lsm", "xrootd"]
+    missing = order("root://h//gone", tmp_path / "o" / "g", copytool="xrdcp lsm", direction=Direction.IN)
+    (outcome,) = carry([missing], settings, max_attempts=1)
+    assert outcome.failure and outcome.failure.code == 1331
+    assert [attempt.copytool for attempt in outcome.attempts] == ["xrootd"], "no tool finds what is not there"
+
+
+def test_the_first_tool_s_error_is_told_when_none_works(tmp_path: Path) -> None:
+    path = fakes.install(tmp_path / "bin", tmp_path, xrdcp="sys.exit('[FATAL] Auth failed')", xrdfs="sys.exit(1)")
+    script(tmp_path / "bin" / "lsm-get", 'echo "connection refused" >&2; exit 1')
+    settings = ToolSettings(environment={**os.environ, "PATH": path}, options={"xrootd": {"how": "xrdcp"}})
+    wanted = order("root://h//f", tmp_path / "o" / "f", copytool="xrdcp lsm", direction=Direction.IN)
+    (outcome,) = carry([wanted], settings, max_attempts=1)
+    first, last = outcome.attempts
+    assert (first.copytool, last.copytool) == ("xrootd", "lsm") and first.failure and last.failure
+    assert outcome.failure and outcome.failure.code == first.failure.code != last.failure.code
+
+
+def test_a_tool_s_set_up_is_read_once_and_holds_for_its_programs_alone(tmp_path: Path) -> None:
+    content(tmp_path / "root" / "f", b"data")
+    fakes.xrootd(tmp_path / "hidden", tmp_path / "root")
+    setup = tmp_path / "set up.sh"
+    setup.write_text(f'echo once >> {tmp_path}/read\nexport PATH="{tmp_path}/hidden:$PATH" SITE_WORD="$1"\n')
+    words = {"xrootd": {"how": "xrdcp", "setup": f"'{setup}' word"}}
+    mover = transferer(ToolSettings(environment=dict(os.environ), options=words))
+    orders = [order("root://h//f", tmp_path / "o" / name, copytool="xrdcp") for name in ("a", "b")]
+    for one in orders:
+        (outcome,) = mover.carry_out([one], cancel=Cancel())
+        assert outcome.failure is None, outcome.failure
+    assert (tmp_path / "read").read_text() == "once\n"
+    tool: Any = mover.toolbox.tool("xrootd")
+    assert tool.settings.environment["SITE_WORD"] == "word"
+    other: Any = mover.toolbox.tool("http")
+    assert "SITE_WORD" not in other.settings.environment
+    mover.close()
+
+
+def test_a_set_up_that_is_not_there_does_not_keep_a_tool_from_working(tmp_path: Path) -> None:
+    content(tmp_path / "root" / "f", b"data")
+    path = fakes.xrootd(tmp_path / "bin", tmp_path / "root")
+    words = {"xrootd": {"how": "xrdcp", "setup": "/cvmfs/nowhere/setup.sh"}}
+    settings = ToolSettings(environment={**os.environ, "PATH": path}, options=words)
+    (outcome,) = carry([order("root://h//f", tmp_path / "o" / "f", copytool="xrdcp")], settings)
+    assert outcome.failure is None, outcome.failure

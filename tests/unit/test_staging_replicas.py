@@ -3,6 +3,7 @@ import pytest
 
 from pilot.core.errors import NoReplicas
 from pilot.core.job import InputFile, JobDefinition, OutputFile
+from pilot.core.plan import Places
 from pilot.core.storage import Access, StagingSite, Storage
 from pilot.core.transfer import Attempt, Checksum, Direction, Endpoint, Transfer
 from pilot.runtime.remote_inputs import with_turls
@@ -23,7 +24,8 @@ REPLICAS = (
 )
 
 
-def urls(places: tuple[Endpoint, ...]) -> list[str]:
+def urls(found: Places | tuple[Endpoint, ...]) -> list[str]:
+    places = found.taken if isinstance(found, Places) else found
     ordered = sorted(places, key=lambda place: -place.priority)
     assert list(places) == ordered, "the order is also that of the priorities"
     return [place.url for place in places]

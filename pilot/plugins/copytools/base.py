@@ -139,7 +139,7 @@ class Ability(msgspec.Struct, frozen=True, omit_defaults=True):
     `large`: files from this size on are worth a thread of their own.
     `third_party`: it moves between two remote places. `blind`: what it makes may not be readable here.
     `by_replica`: queues that have it expect a catalogue to be asked where files lie. `catalogue`: it can be asked
-    that (`ReplicaCatalogue`).
+    that (`ReplicaCatalogue`). `sets_up`: it reads the queue's set-up (option `setup`) itself.
     """
 
     get: bool = True
@@ -152,6 +152,7 @@ class Ability(msgspec.Struct, frozen=True, omit_defaults=True):
     removes: bool = True
     by_replica: bool = False
     catalogue: bool = False
+    sets_up: bool = False
     parallel: int = 1
     batch: int = 1000
     large: int = 64 << 20

@@ -19,7 +19,7 @@ _WITH_SETUP = '. "$0" && exec "$@"'
 class Lsm:
     """Files by the scripts of a site. Option `setup`: a script to source before."""
 
-    ability: ClassVar[Ability] = Ability(removes=False, by_replica=True)
+    ability: ClassVar[Ability] = Ability(removes=False, by_replica=True, sets_up=True)
 
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings
