@@ -231,8 +231,9 @@ def record_sums(outcomes: Sequence[Outcome], wanted: frozenset[str], environ: Ma
         from pilot.staging.integrity import integrity_yaml
 
         text = "".join(integrity_yaml(outcome) for outcome in outcomes if outcome.lfn in wanted and not outcome.failure)
-        with open(path, "a", encoding="utf-8") as stream:
-            stream.write(text)
+        if text:
+            with open(path, "a", encoding="utf-8") as stream:
+                stream.write(text)
 
 
 def _boot_id() -> str:

@@ -18,7 +18,8 @@ def targets(urls: tuple[str, ...], listed: str | None, kind: str, recursive: boo
     """The targets of the command line and of a list: JSON entries of that kind, or one URL a line."""
     import msgspec
 
-    from pilot.staging.request import BadRequest, Target, read_request
+    from pilot.staging.entries import BadRequest
+    from pilot.staging.request import Target, read_request
 
     found = [Target(_absolute(url), recursive=recursive) for url in urls]
     if listed is not None:

@@ -85,7 +85,8 @@ def command(file: str | None, named: str | None, **options: Any) -> int:
 def _read(path: str | None, symlink: bool, copytool: str, route: Route) -> Request:
     import msgspec
 
-    from pilot.staging.request import BadRequest, read_request
+    from pilot.staging.entries import BadRequest
+    from pilot.staging.request import read_request
 
     stdin = path is None or path == "-"
     try:
@@ -250,9 +251,9 @@ def _explain(request: Request, as_json: bool) -> int:
 
 
 def _spoiling(environ: Any) -> float:
-    """The share of local targets that are to be spoilt, a drill that Pegasus knows: 0 to 1."""
+    """The share of local targets that are to be spoilt, a drill that Pegasus knows: 0 to 1; 0 for no percentage."""
     text = environ.get("PEGASUS_TRANSFER_ERROR_RATE", "")
-    return min(int(text), 100) / 100 if text.isdigit() else 0.0
+    return int(text) / 100 if text.isdecimal() and int(text) <= 100 else 0.0
 
 
 @contextmanager

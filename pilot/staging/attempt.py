@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 
@@ -58,6 +59,9 @@ class Attempter:
         for item in items:
             begin = time.perf_counter()
             try:
+                if (there := self._in_place(tool, item, watch)) is not None:
+                    yield Tried(item, there, time.perf_counter() - begin)
+                    continue
                 ready.append((item, *self._prepare(tool, item, watch)))
             except ToolError as error:
                 self._drop(item)
@@ -114,6 +118,28 @@ class Attempter:
             feed=item.feed,
         )
         return move, sums, hashing
+
+    def _in_place(self, tool: CopyTool, item: Try, watch: Watch) -> Moved | None:
+        """What is told of a file whose source is its target already: it stays as it is, once it is what it must be.
+
+        Raises `ToolError` where something lies under the final name that no file may replace: a device, a pipe.
+        """
+        final, source = item.final, item.local_source
+        if final is None or not os.access(final, os.F_OK):
+            return None
+        mode = os.lstat(final).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+            raise ToolError(Fault.REFUSED, f"{final} is a device or a pipe, which no file replaces")
+        same = source is not None and os.path.exists(source) and os.path.samefile(source, final)
+        if not same or tool.ability.lands or not self._settings.overwrite:
+            return None
+        if item.feed is not None:
+            item.feed.leave()
+        if tool.ability.blind:
+            return Moved()
+        begin = time.perf_counter()
+        sums = self._hash_source(item, watch)
+        return Moved(os.stat(final).st_size, sums, time.perf_counter() - begin)
 
     def _hash_source(self, item: Try, watch: Watch) -> dict[str, str]:
         path = item.local_source or ""

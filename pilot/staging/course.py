@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -26,6 +27,11 @@ OnBytes = Callable[[int], None]
 
 #: Files below this size tell how fast a server answers, not how fast it sends.
 _SMALL = 256 * 1024
+
+
+def _plainly(url: str) -> str:
+    """A local path in one spelling, anything else as it is."""
+    return os.path.normpath(url) if url[:1] == "/" and ("//" in url or "/." in url) else url
 
 
 class Course:
@@ -83,10 +89,11 @@ class Course:
         """Take in all works but those that would write where another one writes."""
         taken: set[str] = set()
         for work in self.works:
-            if work.target.url in taken:
+            place = _plainly(work.target.url)
+            if place in taken:
                 self.close(work, FileExists(f"{work.target.url} is the target of two files").failure())
             else:
-                taken.add(work.target.url)
+                taken.add(place)
                 self.waiting.append(work)
 
     def stop(self) -> None:

@@ -13,8 +13,12 @@ from pilot.lib.files import local_path
 
 
 def integrity_yaml(outcome: Outcome) -> str:
-    """The entry of one file, indented for `files:`; empty where neither end is a local file or the sum is unknown."""
-    path = next((p for url in (outcome.target, outcome.source) if (p := local_path(url))), None)
+    """The entry of one file, indented for `files:`; empty where neither end is a local file or the sum is unknown.
+
+    It tells of the source where that is a local file (and still there), as Pegasus does, else of the target.
+    """
+    ends = (local_path(url) for url in (outcome.source, outcome.target))
+    path = next((p for p in ends if p and os.path.exists(p)), None)
     sha256 = outcome.checksums.get("sha256")
     if path is None or sha256 is None:
         return ""

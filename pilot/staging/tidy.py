@@ -105,7 +105,8 @@ def _deed(kind: str, target: Target, toolbox: Toolbox, cancel: Cancel) -> Deed:
 
 def _told(kind: str, error: ToolError, failure: Failure) -> Failure:
     """The failure in the words of what was asked for: here nothing was staged in or out."""
-    if not failure.name.startswith(("StageIn", "StageOut")):
+    made_of_words = ("StageIn", "StageOut") if kind == "mkdir" else ("StageIn", "StageOut", "MakeDirectory")
+    if not failure.name.startswith(made_of_words):
         return failure
     what = "not made" if kind == "mkdir" else "not removed"
     return msgspec.structs.replace(failure, message=f"{what}: {error.detail or error.fault}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ def tree(folder: Path) -> dict[str, str]:
         elif path.is_dir():
             found[name] = "/"
         else:
-            found[name] = path.read_text()
+            found[name] = f"{path.stat().st_mode & 0o777:o} {path.stat().st_nlink} {path.read_text()}"
     return found
 
 
@@ -160,7 +161,53 @@ def case_link_removed(at: str) -> list[dict[str, object]]:
     ]
 
 
+def case_directories(at: str) -> list[dict[str, object]]:
+    """A directory takes what is meant for it, also one that is only named."""
+    return [
+        transfer(1, f"file://{at}/in/a", f"file://{at}/in/folder"),
+        transfer(2, f"file://{at}/in/b", f"file://{at}/new/folder/"),
+        transfer(3, f"file://{at}/in/a", f"symlink://{at}/in/links/"),
+        transfer(4, f"file://{at}/in/folder", f"symlink://{at}/out/link-to-folder"),
+        transfer(5, f"file://{at}/in/existing", f"moveto://{at}/in/folder"),
+        transfer(6, f"file://{at}/in/b", f"file://{at}/in/link-to-folder"),
+    ]
+
+
+def case_same_file(at: str) -> list[dict[str, object]]:
+    """What is there already, under this or another name, stays as it is."""
+    return [
+        transfer(1, f"file://{at}/in/a", f"symlink://{at}/in/a"),
+        transfer(2, f"file://{at}/in/b", f"symlink://{at}/in/link"),
+        transfer(3, f"file://{at}/in/b", f"file://{at}//in/link-too"),
+        transfer(4, f"file://{at}/in/existing", f"symlink://{at}/in/existing", verify_symlink_source=False),
+        transfer(5, f"file://{at}/in/hard", f"file://{at}/in/hard-too"),
+        transfer(6, f"file://{at}/in/read-only", f"file://{at}/out/read-only"),
+    ]
+
+
+def case_words_of_removals(at: str) -> list[dict[str, object]]:
+    words = {"folders/c": "yes", "folders/d": "T", "folders/e": 1, "existing": None, "größe": "no", "two words": ""}
+    made = [{"type": "remove", "target": place(f"file://{at}/in/{name}", recursive=w)} for name, w in words.items()]
+    return [*made, {"type": "remove", "target": place(f"file://{at}/in/a/below-a-file")}]
+
+
+def case_odd_values(at: str) -> list[dict[str, object]]:
+    """Priorities of other kinds, keys without a value, variables with half their braces."""
+    sources = [place(f"file://{at}/in/a", priority=1.5), place(f"file://{at}/in/b", priority=" 7 ", type=3)]
+    nothing = {"linkage": None, "generate_checksum": None, "verify_checksum_remote": None}
+    return [
+        transfer(1, sources, f"file://{at}/out/x", **nothing),
+        {**transfer(2, f"file://{at}/in/a", f"file://{at}/out/y"), "lfn": 7},
+        transfer(3, f"file://{at}/in/a", f"file://{at}/out/p${{NAMEq"),
+        transfer(4, f"file://{at}/in/a", f"file://{at}/out/p$NAME}}q"),
+    ]
+
+
 CASES = [
+    case_directories,
+    case_same_file,
+    case_words_of_removals,
+    case_odd_values,
     case_files,
     case_dirs,
     case_priorities,
@@ -187,6 +234,15 @@ def laid_out(folder: Path) -> Path:
     for name in ("größe", "a+b&c=d#e?f", "existing"):
         (folder / "in" / name).write_text(f"content of {name}")
     (folder / "in" / "link").symlink_to(folder / "in" / "b")
+    (folder / "in" / "link-too").symlink_to("b")
+    (folder / "in" / "link-to-folder").symlink_to(folder / "in" / "folder")
+    for name in "cdef":
+        (folder / "in" / "folders" / name / "deep").mkdir(parents=True)
+    (folder / "in" / "links").mkdir()
+    for name in ("hard", "hard-too"):
+        os.link(folder / "in" / "a", folder / "in" / name)
+    (folder / "in" / "read-only").write_text("r")
+    (folder / "in" / "read-only").chmod(0o444)
     return folder
 
 
@@ -197,7 +253,7 @@ def test_a_list_has_the_same_effect(case: Any, pegasus: dict[str, Any], tmp_path
         folder = laid_out(tmp_path / "work")
         text = json.dumps(case(str(folder)))
         (tmp_path / "list.json").write_text(text)
-        env = {**os.environ, "DATA": str(folder / "in"), "PYTHONPATH": str(ROOT) if who == "pilot" else ""}
+        env = {**os.environ, "DATA": str(folder / "in"), "NAME": "n", "PYTHONPATH": str(ROOT) if who == "pilot" else ""}
         words = pegasus["transfer"] if who == "pegasus" else [sys.executable, "-m", "pilot", "transfer"]
         done = subprocess.run(
             [*words, "--file", str(tmp_path / "list.json"), "--max-attempts", "1"],
@@ -311,7 +367,7 @@ def test_checksums_that_were_asked_for_are_written_as_the_integrity_tool_writes_
         data = tmp_path / f"{who}.yaml"
         env = {**os.environ, "KICKSTART_INTEGRITY_DATA": str(data), "PYTHONPATH": str(ROOT) if who == "pilot" else ""}
         if who == "pegasus":
-            words = [pegasus["python"], str(tool), f"--generate-fullstat-yaml=f1={tmp_path}/out/a"]
+            words = [pegasus["python"], str(tool), f"--generate-fullstat-yaml=f1={tmp_path}/in/a"]
         else:
             (tmp_path / "l.json").write_text(
                 json.dumps([transfer(1, f"{tmp_path}/in/a", f"{tmp_path}/out/a", generate_checksum=True)])
@@ -326,3 +382,29 @@ def test_checksums_that_were_asked_for_are_written_as_the_integrity_tool_writes_
     assert ours.keys() == theirs.keys()
     same = set(ours) - {"comment", "checksum_timing", "atime", "mtime", "ctime", "inode"}
     assert {name: ours[name] for name in same} == {name: theirs[name] for name in same}
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_file_to_be_verified_is_held_to_what_the_planner_wrote_down(
+    right: bool, pegasus: dict[str, Any], tmp_path: Path
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    program = Path(pegasus["transfer"][-1]).with_name("pegasus-integrity.py")
+    (tools / "pegasus-integrity").write_text(f'#!/bin/sh\nexec {pegasus["python"]} {program} "$@"\n')
+    (tools / "pegasus-integrity").chmod(0o755)
+    value = hashlib.sha256(b"content of a").hexdigest() if right else "0" * 64
+    sums = {"checksum.type": "sha256", "checksum.value": value}
+    (tmp_path / "job.meta").write_text(json.dumps([{"_id": "f1", "_attributes": sums}]))
+    codes = {}
+    for who in ("pegasus", "pilot"):
+        folder = laid_out(tmp_path / "work")
+        entry = transfer(1, f"file://{folder}/in/a", f"file://{folder}/out/a", verify_checksum_remote=True)
+        words = pegasus["transfer"] if who == "pegasus" else [sys.executable, "-m", "pilot", "transfer"]
+        path = f"{tools}:{os.environ['PATH']}"
+        env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT) if who == "pilot" else ""}
+        done = subprocess.run(
+            [*words, "-m", "1"], env=env, cwd=tmp_path, input=json.dumps([entry]), capture_output=True, text=True
+        )
+        codes[who] = done.returncode
+    assert codes == ({"pegasus": 0, "pilot": 0} if right else {"pegasus": 1, "pilot": 1})

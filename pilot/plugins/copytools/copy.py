@@ -83,6 +83,8 @@ def _copy_to(source: int, found: os.stat_result, move: Move, watch: Watch, buffe
             size = copy_large(source, target, hasher, watch.moved)
         else:
             size = copy_stream(source, target, hasher, watch.moved, buffer)
+        if not found.st_mode & 0o200:
+            os.fchmod(target, os.fstat(target).st_mode & 0o577)
         if move.fsync:
             os.fsync(target)
         kept = target if nameless else None

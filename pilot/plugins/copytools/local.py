@@ -43,6 +43,9 @@ class LocalTool:
                 shutil.rmtree(path)
             else:
                 discard(path)
+        except NotADirectoryError:
+            # What should be above it is a file: then it is not there.
+            pass
         except OSError as error:
             raise target_fault(error, path) from error
 

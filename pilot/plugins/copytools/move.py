@@ -37,6 +37,8 @@ class MoveFile(LocalTool):
             raise source_fault(error, move.source) from error
         if os.path.islink(move.source):
             return self._copy(move, watch)
+        if _same_file(found, move.target):
+            return _one_name_less(move, found.st_size)
         try:
             os.rename(move.source, move.target)
         except OSError as error:
@@ -58,6 +60,26 @@ class MoveFile(LocalTool):
             discard(part)
             raise target_fault(error, move.target) from error
         return moved
+
+
+def _same_file(source: os.stat_result, target: str) -> bool:
+    try:
+        found = os.lstat(target)
+    except OSError:
+        return False
+    return os.path.samestat(source, found)
+
+
+def _one_name_less(move: Move, size: int) -> Moved:
+    """The target is the file already: a rename would do nothing. If by another name, the old one goes."""
+    ends = (os.path.split(path) for path in (move.source, move.target))
+    source, target = ((os.path.realpath(head), name) for head, name in ends)
+    if source != target:
+        try:
+            os.unlink(move.source)
+        except OSError as error:
+            raise target_fault(error, move.source) from error
+    return Moved(size=size)
 
 
 def _to(move: Move, target: str) -> Move:
