@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pilot.cli.experiment import section
 from pilot.core.registrylogins import TOKENS, logins_of
 from pilot.runtime.containment import Rules, rules_of
 from pilot.runtime.experiment import Variables
@@ -41,24 +42,10 @@ def make_boxes(settings: Settings, environ: Mapping[str, str], redactor: Redacto
 
 def container_rules(experiment: str) -> Rules:
     """The rules that come with the program, none for an unknown experiment. What is not on this node is not bound."""
-    import tomllib
-
-    from pilot.lib import datafiles
-
-    if experiment not in datafiles.names("experiments", ".toml"):
-        return Rules()
-    rules = rules_of(tomllib.loads(datafiles.text(f"experiments/{experiment}.toml")).get("container", {}))
+    rules = rules_of(section(experiment, "container"))
     return msgspec.structs.replace(rules, binds=tuple(path for path in rules.binds if os.path.exists(path)))
 
 
 def payload_variables(experiment: str) -> Variables:
     """What the experiment's payloads find in their environment; nothing for an unknown experiment."""
-    import tomllib
-
-    from pilot.lib import datafiles
-
-    if experiment not in datafiles.names("experiments", ".toml"):
-        return Variables()
-    return msgspec.convert(
-        tomllib.loads(datafiles.text(f"experiments/{experiment}.toml")).get("payload", {}), Variables
-    )
+    return msgspec.convert(section(experiment, "payload"), Variables)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from pilot.cli.experiment import section
 from pilot.core.errors import CvmfsNotAlive
 from pilot.core.queue import QueueData
 from pilot.core.settings import Settings
@@ -45,14 +46,7 @@ def check_cvmfs(settings: Settings, queue: QueueData, environ: Mapping[str, str]
 
 def repositories(experiment: str) -> list[str]:
     """The repositories that an experiment's file names; none for an experiment without one."""
-    import tomllib
-
-    from pilot.lib import datafiles
-
-    if experiment not in datafiles.names("experiments", ".toml"):
-        return []
-    section = tomllib.loads(datafiles.text(f"experiments/{experiment}.toml")).get("cvmfs", {})
-    return [str(name) for name in section.get("repositories", [])]
+    return [str(name) for name in section(experiment, "cvmfs").get("repositories", [])]
 
 
 def look(place: Path, limit_s: float) -> str:

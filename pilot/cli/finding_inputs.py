@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pilot.cli.experiment import section
 from pilot.core.queue import QueueData
 from pilot.core.settings import Settings
 from pilot.lib.speeds import Speeds, speeds_file
@@ -83,14 +84,7 @@ def remember(outcomes: Sequence[Outcome], speeds: Speeds) -> None:
 
 def remote_options(experiment: str) -> str:
     """What the experiment adds to the command line of a user's transformation that reads its inputs in place."""
-    import tomllib
-
-    from pilot.lib import datafiles
-
-    if experiment not in datafiles.names("experiments", ".toml"):
-        return ""
-    found = tomllib.loads(datafiles.text(f"experiments/{experiment}.toml"))
-    return str(found.get("payload", {}).get("reads_in_place", ""))
+    return str(section(experiment, "payload").get("reads_in_place", ""))
 
 
 def _is_set_up(environ: Mapping[str, str]) -> bool:

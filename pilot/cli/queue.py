@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from pilot.cli import harvester
+from pilot.cli.experiment import section
 from pilot.cli.info import Info
 from pilot.core.errors import QueuedataNotOk
 from pilot.core.job import JobDefinition
@@ -143,13 +144,7 @@ def _places(settings: Settings, workdir: Path, environ: Mapping[str, str], info:
 
 def _of_experiment(name: str) -> dict[str, list[Where]]:
     """The places that an experiment's file names; none for an experiment without one."""
-    import tomllib
-
-    from pilot.lib import datafiles
-
-    if name not in datafiles.names("experiments", ".toml"):
-        return {}
-    info = tomllib.loads(datafiles.text(f"experiments/{name}.toml")).get("info", {})
+    info = section(name, "info")
     return {what: [(place["name"], place["where"]) for place in places] for what, places in info.items()}
 
 

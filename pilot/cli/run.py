@@ -18,6 +18,7 @@ from pilot import __version__
 from pilot.cli import finding_inputs, harvester
 from pilot.cli import settings as settings_of
 from pilot.cli.containers import make_boxes, payload_variables
+from pilot.cli.experiment import without_rules
 from pilot.cli.harvester import as_worker
 from pilot.cli.info import Info, info_of
 from pilot.cli.named_environment import ForPayloads, for_payloads, make_environments
@@ -59,8 +60,8 @@ class _Run(click.Command):
 def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...], log_level: str, **flags: Any) -> int:
     """Take jobs from a source, run them, report them.
 
-    FILES are job descriptions (JSON or JSON lines) for `--source local`. Jobs that an earlier pilot left unfinished in
-    the same work directory are brought to their end first.
+    FILES are job descriptions (JSON or JSON lines) for `--source local`, which needs one at least. Jobs that an earlier
+    pilot left unfinished in the same work directory are brought to their end first, and without FILES alone.
     """
     from pilot.lib import log
 
@@ -74,6 +75,8 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
     log.to_stderr(log_level, redactor)
     for note in ctx.meta["pilot.notes"]:
         logging.getLogger("pilot").info("%s", note)
+    if told := without_rules(settings.experiment):
+        logging.getLogger("pilot").warning("%s", told)
     with workplace(settings, os.environ) as (settings, workdir):
         if settings.db:
             db_path(settings, workdir)  # a wrong one is told before anything else is done
@@ -96,7 +99,7 @@ def _run(
     from pilot.cli.panda import panda_settings
     from pilot.cli.queue import queue_of
     from pilot.cli.recording import transfer_events
-    from pilot.cli.store import open_store
+    from pilot.cli.store import has_left, open_store
     from pilot.core.errors import NoLocalSpace
     from pilot.core.job import JobDefinition
     from pilot.core.staging import StagingSettings
@@ -116,6 +119,11 @@ def _run(
     queue = queue_of(settings, workdir, os.environ, info)
     check_cvmfs(settings, queue.queue_for(JobDefinition(job_id=0)), os.environ)
     settings = replace(settings, label=queue.label) if queue.label else settings
+    if settings.source == "local" and not files and not has_left(db_path(settings, workdir), os.environ):
+        raise click.UsageError(
+            "FILES is missing: --source local takes its jobs from files (pilot run --source local JOB.json), and no"
+            f" earlier pilot left any in {workdir}"
+        )
     here = look_around(settings, workdir, os.environ)
     look: Look | None = None
     if settings.source == "panda" or harvester.tells_server(settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,16 @@ def db_path(settings: Settings, workdir: Path) -> Path:
     if not path.parent.is_dir():
         raise click.UsageError(f"--db {settings.db}: there is no directory {path.parent}")
     return path
+
+
+def has_left(path: Path, environ: Mapping[str, str]) -> bool:
+    """Whether a PilotDB holds jobs or processes that an earlier pilot did not bring to their end."""
+    from pilot.lib import filesystem
+
+    if not path.exists() and not filesystem.is_shared(path.parent):
+        return False
+    with contextlib.closing(open_store(path, environ, Redactor())) as store:
+        return bool(store.unfinished() or store.living_processes())
 
 
 def open_store(path: Path, environ: Mapping[str, str], redactor: Redactor) -> Store:

@@ -62,11 +62,9 @@ class Store(Runs, Messages, Processes, Transfers):
 
     def add_pilot(self, **facts: Any) -> int:
         """Note that a pilot started; the number it is known by here."""
-        columns = ", ".join(facts)
-        marks = ", ".join("?" * len(facts))
-        cursor = self._write(
-            f"INSERT INTO pilots (started, {columns}) VALUES (?, {marks})", (time.time(), *facts.values())
-        )
+        row = {"started": time.time(), **facts}
+        marks = ", ".join("?" * len(row))
+        cursor = self._write(f"INSERT INTO pilots ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
         return int(cursor.lastrowid or 0)
 
     def end_pilot(self, pilot: int, exit_code: int, cpu_s: float | None = None) -> None:

@@ -132,7 +132,7 @@ def test_a_name_without_any_living_address_is_told_as_before(monkeypatch: pytest
 
 def test_all_orders_of_one_answer_are_carried_out(tmp_path: Path) -> None:
     job = shell_job(
-        1, "echo first line; echo deep > other.txt; touch ../started; while [ ! -e ../go ]; do sleep 0.05; done"
+        1, "echo deep > other.txt; echo first line; touch ../started; while [ ! -e ../go ]; do sleep 0.05; done"
     )
     source = DummySource([job])
     bench = Bench(tmp_path, source)

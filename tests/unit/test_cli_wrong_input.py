@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -9,6 +10,11 @@ import pytest
 
 from pilot.cli import main as command_line
 from pilot.cli.compat import OPTIONS, translate
+from pilot.cli.experiment import without_rules
+from pilot.core.definition import parse
+from pilot.core.facts import Facts
+from pilot.core.lifecycle import Job
+from pilot.db.store import Store
 from pilot.lib.activelog import active_log
 
 
@@ -99,3 +105,37 @@ def test_a_directory_for_the_pilotdb_is_one_for_run_as_for_status(
     assert (tmp_path / "dbs" / "pilot.db").is_file()
     assert json.loads((tmp_path / "w" / "pilot.braindump.json").read_text())["db"] == f"{tmp_path}/dbs/pilot.db"
     assert _end(capsys, "status", "--db", tmp_path / "dbs")[0] == 0
+
+
+@pytest.mark.parametrize(("name", "meant"), [("atlsa", "; did you mean 'atlas'?"), ("rubin", ". Its jobs")])
+def test_an_experiment_without_rules_is_told_and_its_jobs_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, meant: str
+) -> None:
+    (tmp_path / "jobs.json").write_text(json.dumps({"transformation": "/bin/touch", "jobPars": f"{tmp_path}/ran"}))
+    words = ["--source", "local", tmp_path / "jobs.json", "--workdir", tmp_path / "w", "--cgroups", "false"]
+    code, said = _end(capsys, "run", *words, "--pilot-user", name)
+    (line,) = (line for line in said.splitlines() if "the experiment '" in line)
+    assert code == 0 and f"{name!r} is not known{meant}" in line and "atlas, generic" in line
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["atlas", "generic"])
+def test_nothing_is_said_of_an_experiment_that_is_known(name: str) -> None:
+    assert without_rules(name) == ""
+
+
+def test_no_files_and_nothing_left_to_do_is_a_wrong_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = _end(capsys, "run", "--source", "local", "--workdir", tmp_path / "w", "--cgroups", "false")
+    assert code == 2 and "FILES is missing" in said and str(tmp_path / "w") in said
+    assert not (tmp_path / "w" / "pilot.db").exists()
+
+
+def test_jobs_of_an_earlier_pilot_need_no_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "w" / "job-7.1").mkdir(parents=True)
+    job = parse({"PandaID": 7, "attemptNr": 1, "transformation": "/bin/touch", "jobPars": f"{tmp_path}/ran"})
+    with contextlib.closing(Store(tmp_path / "w" / "pilot.db")) as store:
+        store.add_job(job, Job(job.key), Facts(acquired=1.0), str(tmp_path / "w" / "job-7.1"), store.add_pilot())
+    code, said = _end(capsys, "run", "--source", "local", "--workdir", tmp_path / "w", "--cgroups", "false")
+    assert (code, (tmp_path / "ran").exists()) == (0, True), said

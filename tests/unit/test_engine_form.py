@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pilot.cli.checking import check_file
+from pilot.core.arrival import writable
 from pilot.core.definition import parse
 from pilot.core.errors import PilotError
 from pilot.core.queue import QueueData
@@ -21,6 +22,8 @@ from pilot.runtime.payload_command import payload_command
 from pilot.staging.plan import plan_stage_in, plan_stage_out
 
 JOB = {"PandaID": 7, "transformation": "/bin/true", "outFiles": "o,l", "logFile": "l", "scopeOut": "s", "scopeLog": "s"}
+#: The same examples every time; each costs a fraction of a millisecond.
+N = 200
 KEYS = (
     *("PandaID", "attemptNr", "coreCount", "minRamCount", "maxWalltime", "nGPU", "transformation", "jobPars"),
     *("inFiles", "fsize", "checksum", "scopeIn", "GUID", "inFilePaths", "outFiles", "scopeOut", "logFile", "scopeLog"),
@@ -42,7 +45,7 @@ VALUES = st.one_of(
 ANYWHERE = StagingSite("Q", "Q", input_dir="/data", output_dir="/data")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=N, deadline=None, derandomize=True)
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4))
 @example({"jobPars": "a\0b"})
 @example({"checksum": "zz:1", "inFiles": "a"})
@@ -59,15 +62,15 @@ def test_what_has_no_mistake_can_be_begun(change: dict[str, Any]) -> None:
     assert not any("\0" in word for word in command.argv)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=N, deadline=None, derandomize=True)
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4))
 def test_the_first_mistake_is_the_one_that_reading_ends_with(change: dict[str, Any]) -> None:
+    written, changed = writable(JOB | change)
     _, slips = form.read(JOB | change)
     try:
-        parse(JOB | change)
+        parse(written)
     except PilotError as error:
-        if "is no Unicode" not in str(slips[0].error):
-            assert str(slips[0].error) == str(error)
+        assert changed or str(slips[0].error) == str(error)
 
 
 def test_every_mistake_is_told_with_its_key() -> None:
