@@ -65,7 +65,8 @@ class Settings:
     )
     replicas: str = setting(
         "auto",
-        "who tells where inputs lie: Rucio, nobody, or (auto) Rucio if it is here and the queue's tools go by replicas",
+        "who tells where inputs lie: Rucio, nobody, or (auto) Rucio if it is here and the queue's tools go by replicas,"
+        " and the rule of paths where it is silent",
         env="PILOT_REPLICAS",
         choices=("auto", "rucio", "none"),
     )

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from pilot.core.errors import Failure, PilotError, RemoteFileCouldNotBeOpened, TransformDownloadFailure
+from pilot.core.errors import (
+    Failure,
+    MissingInputFile,
+    NoSuchFile,
+    PilotError,
+    RemoteFileCouldNotBeOpened,
+    TransformDownloadFailure,
+)
 from pilot.core.job import JobDefinition
 from pilot.core.transfer import Attempt, Direction, Endpoint, Outcome, Transfer
 from pilot.engine import records
@@ -24,6 +31,7 @@ from pilot.runtime.prefetch import is_prefetched
 from pilot.staging.inplace import plan_in_place
 from pilot.staging.measured import speeds_of
 from pilot.staging.plan import plan_stage_in, read_activities
+from pilot.staging.replicas import Resolved
 from pilot.staging.report import told_failure
 from pilot.staging.room import check_room
 
@@ -31,6 +39,7 @@ from pilot.staging.room import check_room
 _UNTESTED = "remoteio_test"
 #: A file may be there although we cannot ask.
 _NOT_ASKED = frozenset({Fault.UNSUPPORTED, Fault.NO_TOOL})
+_MISSING = frozenset({MissingInputFile.code, NoSuchFile.code})
 
 
 class StagedIn(msgspec.Struct, frozen=True):
@@ -49,6 +58,7 @@ def stage_in(means: Means, run: Run) -> StagedIn:
     definition = fetched_first(run.definition)
     site = means.site_for(run.definition)
     found = means.catalogue.find(definition, site, run.cancel) if means.catalogue else {}
+    _tell_silence(run, found)
     speeds = means.speeds.known()
     transfers = plan_stage_in(definition, str(run.directory), site, found, speeds)
     sources = {transfer.lfn: transfer.sources for transfer in transfers}
@@ -59,7 +69,7 @@ def stage_in(means: Means, run: Run) -> StagedIn:
     moved = means.transferer.carry_out(copied, cancel=run.cancel, on_attempt=noting(means, run)) if copied else []
     means.speeds.note(speeds_of(moved))
     by_lfn = left | {o.lfn: msgspec.structs.replace(o, attempts=(*tried.get(o.lfn, ()), *o.attempts)) for o in moved}
-    outcomes = tuple(by_lfn[transfer.lfn] for transfer in transfers)
+    outcomes = tuple(with_silence(by_lfn[t.lfn], found.get(f"{t.scope}:{t.lfn}")) for t in transfers)
     if means.traces is not None:
         means.traces.tell(definition, outcomes)
     if any(item.archive for item in definition.inputs):
@@ -71,6 +81,26 @@ def stage_in(means: Means, run: Run) -> StagedIn:
         _write_catalogue(run, outcomes)
     _tell(run, outcomes)
     return StagedIn(noted(outcomes), told_failure(failure))
+
+
+def _tell_silence(run: Run, found: Mapping[str, Resolved]) -> None:
+    """Say of which inputs Rucio told nothing, so that they are looked for where rules put them."""
+    silent = [(did, told.silence) for did, told in found.items() if told.silence is not None]
+    for kind in dict.fromkeys(type(why) for _, why in silent):
+        names = [did for did, why in silent if type(why) is kind]
+        more = f" and {len(names) - 3} others" if len(names) > 3 else ""
+        why = next(str(why) for _, why in silent if type(why) is kind)
+        run.log.error(shown(f"{why}: looked for by the rule of paths: {', '.join(names[:3])}{more}"))
+
+
+def with_silence(outcome: Outcome, told: Resolved | None) -> Outcome:
+    """An input that is not there by the rule either is missing because its catalogue told nothing."""
+    if outcome.failure is None or told is None or told.silence is None:
+        return outcome
+    missing = outcome.failure.code in _MISSING
+    silence = told.silence.failure()
+    first, then = (silence, outcome.failure) if missing else (outcome.failure, silence)
+    return msgspec.structs.replace(outcome, failure=first.with_cause(then))
 
 
 def fetched_first(definition: JobDefinition) -> JobDefinition:

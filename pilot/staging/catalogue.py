@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
-from pilot.core.errors import RucioListReplicasFailed, StageInFailed
+import msgspec
+
+from pilot.core.errors import ReplicaNotFound, RucioListReplicasFailed, StageInFailed
 from pilot.core.job import InputFile, JobDefinition
 from pilot.core.storage import StagingSite
 from pilot.lib.cancel import Cancel
@@ -24,8 +26,8 @@ class Catalogue:
     """Asks Rucio. Any thread.
 
     `location` is our place as the server shall see it (`ip`, `fqdn`, `site`). With `always` it is asked whatever tools
-    the queue has, else for queues whose tools go by replicas; then, unless `rucio` is among these, only if `known`:
-    if Rucio is set up here.
+    the queue has, and nobody else is; else for queues whose tools go by replicas, and then, unless `rucio` is among
+    these, only if `known`: if Rucio is set up here.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Catalogue:
     def find(self, definition: JobDefinition, site: StagingSite, cancel: Cancel) -> dict[str, Resolved]:
         """What is known of the job's inputs by `scope:lfn`, without replicas for those that Rucio does not know.
 
-        Empty when nobody needs to be asked. Raises `RucioListReplicasFailed`, `StageInFailed` when cancelled.
+        Empty when nobody needs to be asked. What Rucio is silent about is marked so (`silence`), but where it is asked
+        in any case: then it has the last word, and `RucioListReplicasFailed` is raised when it does not answer. Raises
+        `StageInFailed` when cancelled.
         """
         dids = [f"{item.scope}:{item.lfn}" for item in definition.inputs if _is_open(item, site)]
         if not dids or not self._is_wanted(site):
@@ -57,15 +61,24 @@ class Catalogue:
         for left in reversed(range(self._attempts)):
             try:
                 told = tool.replicas(dids, schemes, location, cancel)
-                return {did: resolved(told.get(did, {})) for did in dids}
+                return {did: self._read(did, told.get(did, {})) for did in dids}
             except ToolError as error:
                 if error.fault is Fault.CANCELLED:
                     break
                 if not left or error.fault not in TRANSIENT:
-                    raise RucioListReplicasFailed(error.detail or str(error)) from error
+                    failed = RucioListReplicasFailed(error.detail or str(error))
+                    if self._always:
+                        raise failed from error
+                    return dict.fromkeys(dids, Resolved(silence=failed))
             if cancel.wait(self._pause_s):
                 break
         raise StageInFailed("cancelled while Rucio was asked")
+
+    def _read(self, did: str, told: Mapping[str, Any]) -> Resolved:
+        found = resolved(told)
+        if found.replicas or self._always:
+            return found
+        return msgspec.structs.replace(found, silence=ReplicaNotFound(f"{did}: the catalogue knows none"))
 
     def _is_wanted(self, site: StagingSite) -> bool:
         if self._always:

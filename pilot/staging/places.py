@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from pilot.core.errors import NonDeterministicStorage, NoReplicas, NoStorage, PilotError, ReplicaNotFound, error_of_code
+from pilot.core.errors import NonDeterministicStorage, NoReplicas, NoStorage, PilotError, ReplicaNotFound
 from pilot.core.job import InputFile, OutputFile
 from pilot.core.plan import LeftOut, Places
 from pilot.core.storage import StagingSite
@@ -50,15 +50,14 @@ def places_of_input(
     if told.silence is None:
         found = order_replicas(told.replicas, site, activities, speeds=speeds, item=item)
         return msgspec.structs.replace(found, by="Rucio")
-    note = f"{told.silence.message}: taken by the rule of paths"
-    return msgspec.structs.replace(_by_rule(item, name, site, activities), note=note)
+    return msgspec.structs.replace(_by_rule(item, name, site, activities), note=str(told.silence))
 
 
 def no_source(item: InputFile, site: StagingSite, found: Places, told: Resolved | None) -> PilotError:
     """Why an input has no source, as the error that the job fails with."""
     if told is not None and told.silence is not None:
         reasons = "; ".join(left.why for left in found.left_out) or "no storage is named"
-        return error_of_code(told.silence.code)(f"{told.silence.message}; nor does a rule tell a place: {reasons}")
+        return type(told.silence)(f"{told.silence.detail}; nor does a rule tell a place: {reasons}")
     if found.by == "Rucio" and told is not None and not told.replicas:
         return ReplicaNotFound(f"{item.scope}:{item.lfn}: the catalogue knows none")
     if found.by == "Rucio":

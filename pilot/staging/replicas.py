@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pilot.core.errors import Failure
+from pilot.core.errors import PilotError
 from pilot.core.job import InputFile, JobDefinition
 from pilot.core.plan import LeftOut, Places
 from pilot.core.storage import StagingSite
@@ -44,7 +44,7 @@ class Resolved(msgspec.Struct, frozen=True, omit_defaults=True):
     replicas: tuple[Replica, ...] = ()
     size: int | None = None
     checksums: tuple[Checksum, ...] = ()
-    silence: Failure | None = None
+    silence: PilotError | None = None
 
 
 def resolved(told: Mapping[str, Any]) -> Resolved:

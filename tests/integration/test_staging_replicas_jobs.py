@@ -133,3 +133,63 @@ def test_rucio_is_asked_where_the_queue_s_tools_go_by_replicas_and_it_is_set_up(
         environment={"RUCIO_HOME": str(rucio.folder) if known else "", "VIRTUAL_ENV": ""},
     )
     assert bool(rucio.asked()) is asked
+
+
+def by_rule(tmp_path: Path, rucio: Catalogue, **queue: object) -> tuple[Farm, list[str]]:
+    """A queue that goes by Rucio if that is here, and the options for that."""
+    tools = {"acopytools": {"pr": ["rucio", "cp"], "pw": ["cp"]}}
+    return Farm(tmp_path, **{**tools, **queue}), ["--rucio-python", str(rucio.python), "--stageout-attempts", "1"]
+
+
+@pytest.mark.parametrize("down", [True, False])
+def test_inputs_of_which_rucio_tells_nothing_are_taken_by_the_rule_of_paths(
+    down: bool, tmp_path: Path, rucio: Catalogue
+) -> None:
+    farm, options = by_rule(tmp_path, rucio)
+    farm.store("one")
+    if down:
+        (rucio.folder / "down").touch()
+    farm.run("-c 'cat one > o.txt'", "one", options=options)
+    assert farm.outcome == "finished", farm.log
+    assert [(tool, source) for name, tool, source, _ in farm.attempts if name == "one"] == [
+        ("copy", f"file://{farm.place('one')}")
+    ], "the tool that asks Rucio of every file is left out"
+    assert len(rucio.asked()) == 1
+    assert (
+        f"{'nobody answers' if down else 's:one'}" in farm.log and "looked for by the rule of paths: s:one" in farm.log
+    )
+    farm.run("-c true", "one", options=[*options, "--replicas", "rucio"])
+    assert (farm.outcome, farm.error) == ("failed", 1322 if down else 1100), "with rucio it has the last word"
+
+
+def test_only_the_inputs_that_rucio_does_not_know_go_by_the_rule(
+    tmp_path: Path, web: WebServer, rucio: Catalogue
+) -> None:
+    farm, options = by_rule(tmp_path, rucio, allow_wan=True, acopytools={"pr": ["cp", "http", "lsm"]})
+    farm.store("new")
+    rucio.tell("old", (f"{web.url}/f", "FAR"))
+    environment = {"RUCIO_HOME": str(tmp_path)}
+    farm.run("-c 'cat new old > o.txt'", "new", "old", options=options, environment=environment)
+    assert farm.outcome == "finished", farm.log
+    sources = {name: source for name, _, source, _ in farm.attempts}
+    assert (sources["new"], sources["old"]) == (f"file://{farm.place('new')}", f"{web.url}/f")
+
+
+@pytest.mark.parametrize(("down", "code"), [(True, 1322), (False, 1100)])
+def test_an_input_that_is_not_there_by_the_rule_either_fails_for_what_rucio_said(
+    down: bool, code: int, tmp_path: Path, rucio: Catalogue
+) -> None:
+    farm, options = by_rule(tmp_path, rucio)
+    if down:
+        (rucio.folder / "down").touch()
+    farm.run("-c true", "one", options=options)
+    assert (farm.outcome, farm.error) == ("failed", code)
+    assert 1331 in [code for *_, code in farm.attempts]
+    farm.run(
+        "-c true",
+        "one",
+        options=options,
+        ddmEndPointIn="NOWHERE",
+        jobPars='-c true --overwriteQueueData={"astorages": {}}',
+    )
+    assert (farm.outcome, farm.error) == ("failed", code) and "nothing is known of this storage" in farm.log

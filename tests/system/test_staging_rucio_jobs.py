@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 
 from pilot.core.staging import ToolSettings
 from pilot.core.transfer import Direction
+from pilot.staging.paths import deterministic_path
 from tests.copytools.making import carry, content, order
 from tests.farm import DATA, Farm
 
@@ -80,3 +84,58 @@ def test_a_payload_reads_a_replica_where_it_lies(rucio: dict[str, Any], lfn: str
     assert farm.catalogue() == {"GUID-0": place}
     assert (farm.directory / "o.txt").read_bytes() == DATA
     assert not (farm.directory / lfn).exists()
+
+
+def unregistered(rucio: dict[str, Any], lfn: str, tmp_path: Path) -> Farm:
+    """A file that lies on a storage of which the catalogue knows nothing, and a queue that names that storage."""
+    url = f"rucio://SITEB_XROOTD/{rucio['scope']}:{lfn}"
+    settings = ToolSettings(environment={**os.environ, **rucio["env"]}, options={"rucio": {"python": rucio["python"]}})
+    (sent,) = carry([order(content(tmp_path / "up" / lfn, DATA), url, direction=Direction.OUT)], settings)
+    assert sent.failure is None, sent.failure
+    path = deterministic_path(rucio["scope"], lfn)
+    assert sent.target.endswith(path), "the rule of paths is Rucio's own"
+    tools = {"pr": ["rucio", "xrdcp"], "pw": ["copy"]}
+    farm = Farm(tmp_path, astorages={"read_lan": ["SITEB_XROOTD"], "write_lan": ["DISK"]}, acopytools=tools)
+    known = farm.work / "cric_ddmendpoints.json"
+    protocols = {"read_lan": [{"id": 1, "endpoint": sent.target.removesuffix(path), "path": ""}]}
+    storages = json.loads(known.read_text()) | {"SITEB_XROOTD": {"name": "SITEB_XROOTD", "arprotocols": protocols}}
+    known.write_text(json.dumps(storages))
+    return farm
+
+
+def taken_by_rule(farm: Farm, lfn: str) -> bool:
+    """Whether the last job got the file from the queue's storage, by a tool that asks no catalogue."""
+    found = [(tool, source.partition("://")[0], code) for name, tool, source, code in farm.attempts if name == lfn]
+    return farm.outcome == "finished" and found == [("xrootd", "root", None)]
+
+
+def test_a_file_that_rucio_does_not_know_is_taken_by_its_rule_of_paths_unless_rucio_has_the_last_word(
+    rucio: dict[str, Any], lfn: str, tmp_path: Path
+) -> None:
+    farm = unregistered(rucio, lfn, tmp_path)
+    run(farm, rucio, f"-c 'cat {lfn} > o.txt'", lfn)
+    assert taken_by_rule(farm, lfn), farm.log
+    assert (farm.directory / "o.txt").read_bytes() == DATA
+    assert f"{rucio['scope']}:{lfn}: the catalogue knows none: looked for by the rule of paths" in farm.log
+    options = ["--rucio-python", rucio["python"], "--replicas", "rucio"]
+    farm.run("-c true", lfn, environment=rucio["env"], options=options, scopeIn=rucio["scope"], fsize="")
+    assert (farm.outcome, farm.error) == ("failed", 1100), farm.log
+
+
+def test_inputs_come_by_the_rule_of_paths_while_rucio_is_not_there(
+    rucio: dict[str, Any], lfn: str, tmp_path: Path
+) -> None:
+    farm = unregistered(rucio, lfn, tmp_path)
+    (tmp_path / "home" / "etc").mkdir(parents=True)
+    text = (Path(rucio["env"]["RUCIO_HOME"]) / "etc" / "rucio.cfg").read_text()
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # no one listens there, and no one else can
+        gone = re.sub(r"(_host = http://127\.0\.0\.1):\d+", rf"\1:{nobody.getsockname()[1]}", text)
+        assert gone != text
+        (tmp_path / "home" / "etc" / "rucio.cfg").write_text(gone.replace("/client-token", "/none"))
+        down = {**rucio, "env": {**rucio["env"], "RUCIO_HOME": str(tmp_path / "home")}}
+        run(farm, down, f"-c 'cat {lfn} > o.txt'", lfn)
+        assert taken_by_rule(farm, lfn), farm.log
+        options = ["--rucio-python", rucio["python"], "--replicas", "rucio", "--stageout-attempts", "1"]
+        farm.run("-c true", lfn, environment=down["env"], options=options, scopeIn=rucio["scope"], fsize="")
+        assert (farm.outcome, farm.error) == ("failed", 1322), farm.log
