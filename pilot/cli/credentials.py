@@ -25,6 +25,8 @@ def with_credentials(
     `ProxyTooShort`.
     """
     from pilot.core.credentials import Kind, find
+    from pilot.core.errors import NoProxy
+    from pilot.lib.certificate import voms_role
 
     place = find(environ, os.getuid(), os.path.exists)
     secure = not settings.url.startswith("http://")
@@ -46,11 +48,19 @@ def with_credentials(
     server = PandaCredentials(panda(own))
 
     def fetch_token() -> str:
-        return server.access_token(Path(place.token_key).read_text(encoding="utf-8").strip())
+        try:
+            key = Path(place.token_key).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise NoProxy(f"the key of the token cannot be read ({error})") from error
+        return server.access_token(key)
+
+    def fetch_proxy() -> str:
+        """With the role that the present one has: without it the server takes no reports."""
+        return server.proxy(voms_role(str(home / "proxy")))
 
     kept = []
     if proxy and settings.proxy_check:
-        kept.append(Kept(Kind.PROXY, Path(proxy), home / "proxy", server.proxy))
+        kept.append(Kept(Kind.PROXY, Path(proxy), home / "proxy", fetch_proxy))
     elif proxy:
         own = replace(own, proxy=proxy)
     if token:

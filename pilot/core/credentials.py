@@ -30,8 +30,8 @@ class Step(StrEnum):
 class Schedule(msgspec.Struct, frozen=True):
     """The rules. A proxy is renewed when `proxy_margin_s` are left, a token `token_margin_s` before its end.
 
-    A token that does not tell its end is renewed every `blind_s`. Looks are at least `least_s` and at most `most_s`
-    apart, so that a credential that somebody else renewed is noticed.
+    A token that does not tell its end is renewed every `blind_s`. Looks are at least `least_s` (a tenth of what is
+    left, if that is shorter) and at most `most_s` apart, so that a credential that somebody else renewed is noticed.
     """
 
     proxy_margin_s: float = 3600.0
@@ -42,26 +42,37 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 def next_step(
-    kind: Kind, ends_at: float | None, got_at: float, now: float, rules: Schedule | None = None
+    kind: Kind,
+    ends_at: float | None,
+    got_at: float,
+    now: float,
+    rules: Schedule | None = None,
+    *,
+    fetched: bool = False,
+    roles_end_at: float | None = None,
 ) -> tuple[Step, float]:
     """What to do now and in how many seconds to look again.
 
-    `got_at` is when this credential was obtained: one that lives shorter than twice the margin is renewed at half
-    its life instead of at once and for ever.
+    `got_at` is when this credential was obtained. One that was `fetched` and lives shorter than twice the margin is
+    renewed at half its life instead of at once and for ever. `roles_end_at`: what a proxy says of its owner's roles
+    may end before the proxy; that makes it due, not useless.
     """
     rules = rules or Schedule()
-    margin = rules.proxy_margin_s if kind is Kind.PROXY else rules.token_margin_s
-    if ends_at is None:
-        due = got_at + rules.blind_s if kind is Kind.TOKEN else None
-    elif ends_at <= now:
+    if ends_at is not None and ends_at <= now:
         return Step.EXPIRED, rules.least_s
+    margin = rules.proxy_margin_s if kind is Kind.PROXY else rules.token_margin_s
+    ends = [end for end in (ends_at, roles_end_at) if end is not None]
+    if ends:
+        due = min(ends) - margin
+        due = max(due, (got_at + min(ends)) / 2) if fetched else due
+    elif kind is Kind.TOKEN:
+        due = got_at + rules.blind_s
     else:
-        due = max(ends_at - margin, got_at + (ends_at - got_at) / 2)
-    if due is None:
         return Step.KEEP, rules.most_s
+    pause = rules.least_s if ends_at is None else min(rules.least_s, max(1.0, (ends_at - now) / 10))
     if due <= now:
-        return Step.RENEW, rules.least_s
-    return Step.KEEP, min(max(due - now, rules.least_s), rules.most_s)
+        return Step.RENEW, pause
+    return Step.KEEP, min(max(due - now, pause), rules.most_s)
 
 
 def token_end(token: str) -> float | None:

@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-_BEGIN = b"-----BEGIN CERTIFICATE-----"
-_END = b"-----END CERTIFICATE-----"
+_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 #: The types of a name's parts by their object identifiers (RFC 4519), and their short names.
 _NAMES = {
     **{bytes((0x55, 0x04, last)): name for last, name in {3: "CN", 6: "C", 7: "L", 8: "ST", 10: "O", 11: "OU"}.items()},
@@ -19,6 +18,11 @@ _NAMES = {
     bytes.fromhex("2a864886f70d010901"): "emailAddress",
 }
 _PROXY_PART = re.compile(r"/CN=(\d+|proxy|limited proxy)$")
+#: A pair of times with four digits of the year: in a proxy only the attributes of a VOMS server have it (RFC 5755).
+_ATTRIBUTES_LIFE = re.compile(rb"\x18\x0f\d{14}Z\x18\x0f(\d{14})Z")
+#: A text of bytes with its length before it, and what a VOMS server says in such ones.
+_BYTES = re.compile(rb"\x04(?:\x81([\x80-\xff])|([\x01-\x7f]))(?=/)", re.DOTALL)
+_ROLE = re.compile(rb"(/([\w.-]+)(?:/[\w.-]+)*/Role=([\w.-]+))(?:/Capability=[\w.-]+)?")
 T = TypeVar("T")
 _SEQUENCE, _VERSION, _UTC_TIME = 0x30, 0xA0, 0x17
 
@@ -39,16 +43,44 @@ def owner(path: str) -> str:
     return _read(path, _owner_of)
 
 
+def voms_role(path: str) -> str:
+    """The first role that a proxy (PEM, with the chain of its issuers) claims, as `vo:/vo/Role=production`; "" without.
+
+    Raises as `not_after`.
+    """
+    for der in _certificates(path):
+        for begin in _BYTES.finditer(der):
+            size = (begin[1] or begin[2])[0]
+            found = _ROLE.fullmatch(der, begin.end(), begin.end() + size)
+            if found and found[3] != b"NULL":
+                return f"{found[2].decode()}:{found[1].decode()}"
+    return ""
+
+
+def roles_end(path: str) -> float | None:
+    """The epoch s at which what a VOMS server says of a proxy's owner ends; None for one without. Raises as
+    `not_after`."""
+    found = next((found for der in _certificates(path) if (found := _ATTRIBUTES_LIFE.search(der))), None)
+    return float(calendar.timegm(time.strptime(found[1].decode(), "%Y%m%d%H%M%S"))) if found else None
+
+
 def _read(path: str, what: Callable[[bytes], T]) -> T:
+    der = _certificates(path)[0]
+    try:
+        return what(der)
+    except (IndexError, ValueError) as error:
+        raise ValueError(f"the certificate in {path} cannot be read") from error
+
+
+def _certificates(path: str) -> list[bytes]:
+    """The certificates of a PEM file as DER, one at least."""
     with open(path, "rb") as stream:
-        text = stream.read()
-    start = text.find(_BEGIN)
-    end = text.find(_END, start)
-    if start < 0 or end < 0:
+        blocks = _BLOCK.findall(stream.read())
+    if not blocks:
         raise ValueError(f"{path} holds no certificate")
     try:
-        return what(base64.b64decode(text[start + len(_BEGIN) : end]))
-    except (IndexError, ValueError) as error:
+        return [base64.b64decode(block) for block in blocks]
+    except ValueError as error:
         raise ValueError(f"the certificate in {path} cannot be read") from error
 
 

@@ -37,6 +37,8 @@ STEPS = [
     (Kind.TOKEN, 1000.0, -1100.0, Step.RENEW, 60.0),
     (Kind.TOKEN, None, -3500.0, Step.KEEP, 100.0),
     (Kind.TOKEN, None, -3700.0, Step.RENEW, 60.0),
+    (Kind.TOKEN, 20.0, -19.0, Step.KEEP, 2.0),
+    (Kind.TOKEN, 20.0, -21.0, Step.RENEW, 2.0),
 ]
 
 
@@ -45,7 +47,19 @@ def test_a_credential_is_renewed_before_its_end_but_not_for_ever(
     kind: Kind, left: float | None, got: float, step: Step, wait: float
 ) -> None:
     ends_at = None if left is None else NOW + left
-    assert next_step(kind, ends_at, NOW + got, NOW) == (step, wait)
+    assert next_step(kind, ends_at, NOW + got, NOW, fetched=True) == (step, wait)
+
+
+def test_what_was_given_shortly_before_its_end_is_renewed_at_once() -> None:
+    assert next_step(Kind.PROXY, NOW + 3500, NOW, NOW) == (Step.RENEW, 60.0)
+    assert next_step(Kind.PROXY, NOW + 3500, NOW, NOW, fetched=True)[0] is Step.KEEP
+
+
+def test_roles_that_end_before_the_proxy_make_it_due_but_not_useless() -> None:
+    for left in (3500, -5):
+        assert next_step(Kind.PROXY, NOW + 80_000, NOW, NOW, roles_end_at=NOW + left)[0] is Step.RENEW
+    assert next_step(Kind.PROXY, NOW + 80_000, NOW, NOW, roles_end_at=NOW + 3700) == (Step.KEEP, 100.0)
+    assert next_step(Kind.PROXY, NOW - 1, NOW, NOW, roles_end_at=NOW + 3700)[0] is Step.EXPIRED
 
 
 def test_a_web_token_tells_its_end_and_others_do_not() -> None:
@@ -101,6 +115,52 @@ def test_a_token_is_renewed_in_time(tmp_path: Path) -> None:
     look = watch.look()
     assert look.renewed == (Kind.TOKEN,) and look.failure is None and look.next_s == 600.0
     assert (tmp_path / "own/token").read_text() == fresh and redactor.scrub(fresh) == "[secret]"
+
+
+@pytest.mark.parametrize("answer", ["older", "same", "two words", "", "ended"])
+def test_what_the_server_gives_is_taken_only_if_it_is_better(
+    tmp_path: Path, answer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    end = time.time() + 1000
+    given = token(end)
+    answers = {"older": token(end - 100), "same": given, "ended": token(time.time() - 5)}
+    told = answers.get(answer, answer)
+    watch = CredentialWatch([kept(tmp_path, given, [told, told, token(end + 5000)])], Redactor())
+    watch.begin()
+    for _ in range(2):
+        assert watch.look().renewed == () and (tmp_path / "own/token").read_text() == given
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == 1 and "was not renewed: what the server gives" in warned[0] and given not in warned[0]
+    assert watch.look().renewed == (Kind.TOKEN,)
+    assert [path.name for path in (tmp_path / "own").iterdir()] == ["token"]
+
+
+def test_a_credential_too_short_at_the_start_is_renewed_where_somebody_does_that(tmp_path: Path) -> None:
+    fresh = token(time.time() + 9999)
+    watch = CredentialWatch([kept(tmp_path, token(time.time() + 50), [fresh])], Redactor())
+    watch.begin(least_s=300)
+    assert (tmp_path / "own/token").read_text() == fresh
+
+
+@pytest.mark.parametrize("half", ["", "half a", "ended"])
+def test_a_file_that_is_being_written_or_has_ended_is_not_taken_over(tmp_path: Path, half: str) -> None:
+    good = token(time.time() + 9999)
+    watch = CredentialWatch([kept(tmp_path, good)], Redactor())
+    watch.begin()
+    (tmp_path / "given").write_text(token(time.time() - 5) if half == "ended" else half)
+    assert watch.look().failure is None and (tmp_path / "own/token").read_text() == good
+    (tmp_path / "given").write_text(other := token(time.time() + 5555))
+    assert watch.look().failure is None and (tmp_path / "own/token").read_text() == other
+
+
+def test_a_given_file_that_is_only_touched_does_not_take_the_place_of_a_newer_one(tmp_path: Path) -> None:
+    fresh = token(time.time() + 9999)
+    watch = CredentialWatch([kept(tmp_path, token(time.time() + 1000), [fresh])], Redactor())
+    watch.begin()
+    assert watch.look().renewed == (Kind.TOKEN,)
+    os.utime(tmp_path / "given", (time.time() + 5, time.time() + 5))
+    watch.look()
+    assert (tmp_path / "own/token").read_text() == fresh
 
 
 def test_a_renewal_by_somebody_else_is_taken_over(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import base64
 import os
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 
 from pilot.core.staging import ToolSettings
 from pilot.core.transfer import Endpoint, Transfer
-from pilot.lib.certificate import not_after
+from pilot.lib.certificate import not_after, roles_end, voms_role
 from pilot.lib.credentials import BadCredential, check_private, named_file, s3_keys
 from pilot.lib.urls import shown
 from pilot.staging.credentials import settings_at
@@ -160,3 +161,39 @@ def test_a_refusal_here_is_not_blamed_on_an_old_proxy(tmp_path: Path) -> None:
         [Transfer("f", (Endpoint(f"{tmp_path}/f"),), (Endpoint(f"{tmp_path}/o"),))], tools, overwrite=False
     )
     assert outcome.failure is not None and outcome.failure.code == 1221
+
+
+def attested(path: Path, *attributes: bytes, life: bytes = b"") -> str:
+    """A file with two certificates, the second with these octet strings in it, as a delegated proxy's issuer has."""
+    strings = b"".join(
+        b"\x04" + (b"\x81" if len(a) > 127 else b"") + bytes([len(a)]) + a + b"\x30\x05" for a in attributes
+    )
+    blocks = [base64.encodebytes(der).decode() for der in (b"\x30\x00", b"\x30\x10" + life + strings)]
+    path.write_text("".join(f"-----BEGIN CERTIFICATE-----\n{b}-----END CERTIFICATE-----\n" for b in blocks))
+    return str(path)
+
+
+LONG = b"/vo/" + b"g" * 150 + b"/Role=production"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "role"),
+    [
+        ((b"/atlas/Role=production/Capability=NULL", b"/atlas/Role=NULL"), "atlas:/atlas/Role=production"),
+        ((b"/atlas/Role=production",), "atlas:/atlas/Role=production"),
+        ((b"/atlas/usatlas/Role=pilot",), "atlas:/atlas/usatlas/Role=pilot"),
+        ((LONG,), f"vo:{LONG.decode()}"),
+        ((b"/atlas/Role=NULL/Capability=NULL", b"/atlas/Role=production"), "atlas:/atlas/Role=production"),
+        ((b"/atlas/Role=NULL/Capability=NULL",), ""),
+        ((b"/atlas", b"/atlas/Role=production"), "atlas:/atlas/Role=production"),
+        ((), ""),
+    ],
+)
+def test_the_first_role_that_a_proxy_claims_is_known(tmp_path: Path, attributes: tuple[bytes, ...], role: str) -> None:
+    assert voms_role(attested(tmp_path / "proxy", *attributes)) == role
+
+
+def test_the_end_of_the_roles_is_known_where_a_proxy_has_any(tmp_path: Path) -> None:
+    life = b"\x18\x0f20260101000000Z\x18\x0f20300102030405Z"
+    assert roles_end(attested(tmp_path / "proxy", life=life)) == 1893553445.0
+    assert roles_end(attested(tmp_path / "proxy")) is None

@@ -114,6 +114,8 @@ class V1:
     def read_credential(self, body: bytes, kind: CredentialKind) -> tuple[str, ...]:
         """The wanted values in order."""
         envelope = read_envelope(kind.call, body)
+        if not envelope["success"] and envelope.get("message"):  # who may not, and what is not there: no failure of its
+            raise RequestRefused(f"{kind.call}: {envelope['message']}")
         check_envelope(kind.call, envelope)
         data = envelope.get("data")
         if isinstance(data, str) and len(kind.wanted) == 1:

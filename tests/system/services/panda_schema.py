@@ -216,8 +216,9 @@ def rows(queue: str, endpoint: str) -> list[str]:
             for name, *numbers in types
         ),
         "INSERT INTO DOMA_PANDA.global_shares (name, value, queue_id) VALUES ('Test', 100, 9000);",
-        # Who bears the test certificate may have key pairs, proxies and token keys.
-        "INSERT INTO DOMA_PANDAMETA.users (id, name, gridpref) VALUES (0, 'Test User', 'kpt');",
+        # Who bears the test certificate, or the token, may have key pairs, proxies and token keys.
+        "INSERT INTO DOMA_PANDAMETA.users (id, name, gridpref)"
+        " VALUES (0, 'Test User', 'kpt'), (1, 'Pilot Of Tests', 'kpt');",
         "INSERT INTO DOMA_PANDAMETA.proxykey (id, dn, credname, expires)"
         " VALUES (0, 'pilot_server', 'key-of-the-pilot', now() + interval '2 days');",
     ]

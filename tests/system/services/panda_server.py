@@ -34,6 +34,10 @@ def start_server(ground: Ground, name: str, venv: str) -> Endpoint:
     home = folder / "home"
     database = _fill(ground, name, venv)
     _configure(ground, home, database, venv)
+    # It looks for proxies and tokens in one place of the machine, and sees there a folder of its own.
+    given, looked_for = home / "proxies", Path("/tmp/proxies")
+    for made in (given, looked_for):
+        made.mkdir(exist_ok=True)
     plain, secure = ports.free(2)
     server = spawn(
         folder,
@@ -41,6 +45,7 @@ def start_server(ground: Ground, name: str, venv: str) -> Endpoint:
          str(secure), trust["host_cert"], trust["host_key"], trust["ca"]],
         name="panda",
         env={"REQUESTS_CA_BUNDLE": trust["bundle"], "SSL_CERT_FILE": trust["bundle"]},
+        private_mounts=[(given, looked_for)],
     )  # fmt: skip
     wait_until(folder, lambda: ports.answers(plain), "panda-server", server)
     return {
@@ -52,6 +57,7 @@ def start_server(ground: Ground, name: str, venv: str) -> Endpoint:
         "groups": [f"{VO}/{ROLE}"],
         "client": CLIENT,
         "log": str(home / "log"),
+        "proxies": str(given),
         "database": database,
     }
 
@@ -116,6 +122,7 @@ def _configure(ground: Ground, home: Path, database: Endpoint, venv: str) -> Non
         "dbpasswd": "none", "dbname": database["name"], "nDBConnection": 3, "usedbtimeout": False,
         "logdir": str(home / "log"), "keyDir": str(home / "keys"), "cache_dir": str(home / "cache"),
         "production_dns": trust["user_dn"],
+        "token_cache_config": str(home / "token_cache.json"),
         "token_authType": "oidc", "auth_config": str(auth), "entryVerbose": True,
         "adder_plugins": "any:pandaserver.dataservice.adder_dummy_plugin:AdderDummyPlugin",
         "setupper_plugins": "any:pandaserver.dataservice.setupper_dummy_plugin:SetupperDummyPlugin",
@@ -124,5 +131,6 @@ def _configure(ground: Ground, home: Path, database: Endpoint, venv: str) -> Non
         (home / name).mkdir(exist_ok=True)
     for name in ("public", "private"):
         (home / "keys" / name).write_text(f"{name}-half")
+    (home / "token_cache.json").write_text(json.dumps({"pilot_server": {"use_token_key": True}}))
     (home / "etc/config_json").mkdir(exist_ok=True)
     (home / "etc/config_json/panda_server_config.json").write_text(json.dumps({"server": choices}))

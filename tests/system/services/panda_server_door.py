@@ -2,11 +2,13 @@
 
 One port speaks plain HTTP and knows nobody; the other speaks TLS and tells the application who came with which
 certificate, proxies included, in the variables that httpd and GridSite set. The server's daemon that concludes jobs is
-run by `POST /operate/adder`; `GET /operate/shape` tells the order of the fields of jobs and files on submission.
+run by `POST /operate/adder`; `GET /operate/shape` tells the order of the fields of jobs and files on submission, and
+`GET /operate/callers` by path who asked last, with the very certificate or token (as a digest).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -49,8 +51,19 @@ def load():
     return panda
 
 
+CALLERS: dict[str, list[str]] = {}
+
+
+def note(path, connection, token):
+    """Who asks for this."""
+    der = connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLSocket) else None
+    CALLERS[path] = [hashlib.sha256(shown or b"").hexdigest() for shown in (der, token.encode())]
+
+
 def operate(panda, path):
     """What tests ask of the server's own machinery."""
+    if path.endswith("/callers"):
+        return CALLERS
     if path.endswith("/shape"):
         from pandaserver.taskbuffer.FileSpec import FileSpec
         from pandaserver.taskbuffer.JobSpec import JobSpec
@@ -90,6 +103,7 @@ def main():
             if isinstance(self.connection, ssl.SSLSocket):
                 made |= {"HTTPS": "on", **identity(self.connection)}
             path = made["PATH_INFO"]
+            note(path, self.connection, made.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer "))
             return made | {"SCRIPT_NAME": path, "PATH_INFO": "", "CONTENT_LENGTH": made.get("CONTENT_LENGTH") or "0"}
 
         def log_request(self, code="-", size="-"):
