@@ -7,7 +7,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -43,11 +43,14 @@ def run(
     limit_s: float,
     cwd: str | None = None,
     text: str = "",
+    pieces: Iterator[bytes] | None = None,
     tick_s: float = 0.0,
     on_tick: Callable[[], None] | None = None,
 ) -> Ran:
     """Run a program without a shell, in a session of its own; `env` is its whole environment, `text` its input.
 
+    In place of `text`, `pieces` may be any amount of input, asked for one by one as the program takes them, by this
+    thread; what they raise ends the program and goes on up. A program that ends before it took all tells by its code.
     When `cancel` is set or `limit_s` has passed, the whole group gets SIGTERM and after two seconds SIGKILL.
     `on_tick` is called every `tick_s` while it runs and may raise to end it. Raises `OSError` if it cannot be started.
     """
@@ -55,14 +58,16 @@ def run(
         list(argv),
         env=dict(env),
         cwd=cwd,
-        stdin=subprocess.PIPE if text else subprocess.DEVNULL,
+        stdin=subprocess.PIPE if text or pieces else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
     course = _Course(child, cancel, limit_s, tick_s, on_tick)
     try:
-        if child.stdin is not None:
+        if pieces is not None:
+            course.pour(pieces)
+        elif child.stdin is not None:
             course.feed(text)
         with cancel.calling(course.wake):
             course.watch()
@@ -96,6 +101,8 @@ class _Course:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._hold = Hold(child.pid)
         self._kept: dict[int, bytearray] = {}
+        self._pieces: Iterator[bytes] = iter(())
+        self._rest = memoryview(b"")
         self._selector = selectors.DefaultSelector()
         for stream in (child.stdout, child.stderr):
             if stream is not None:
@@ -113,6 +120,14 @@ class _Course:
                 stream.close()
             except BrokenPipeError:
                 pass
+
+    def pour(self, pieces: Iterator[bytes]) -> None:
+        """Give the command its input piece by piece from now on."""
+        stream = self._child.stdin
+        if stream is not None:
+            os.set_blocking(stream.fileno(), False)
+            self._pieces = pieces
+            self._selector.register(stream.fileno(), selectors.EVENT_WRITE)
 
     def wake(self) -> None:
         """Stop waiting, from whatever thread."""
@@ -134,11 +149,14 @@ class _Course:
                 if key.fd == self._hold.fd:
                     ended = True
                     self._selector.unregister(self._hold.fd)
+                    self._dry()
                     self._kill_at = min(self._kill_at, time.monotonic() + _GRACE_S)
                 elif key.fd == self._bell:
                     os.eventfd_read(self._bell)
-                else:
+                elif key.fd in self._kept:
                     self._read(key.fd)
+                elif key.fd in self._selector.get_map():
+                    self._write(key.fd)
             if ended and time.monotonic() >= self._kill_at:
                 # A grandchild keeps the pipes open: it is not what was asked for.
                 _signal(self._child.pid, signal.SIGKILL)
@@ -163,13 +181,31 @@ class _Course:
         kept += data
         del kept[:-KEPT]
 
+    def _write(self, descriptor: int) -> None:
+        self._rest = self._rest or memoryview(next(self._pieces, b""))
+        try:
+            self._rest = self._rest[os.write(descriptor, self._rest) :] if self._rest else self._dry()
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self._dry()
+
+    def _dry(self) -> memoryview:
+        """There is no more input, or nobody who wants it."""
+        stream = self._child.stdin
+        if stream is not None and not stream.closed:
+            if stream.fileno() in self._selector.get_map():
+                self._selector.unregister(stream.fileno())
+            stream.close()
+        return memoryview(b"")
+
     def close(self) -> None:
         """Collect the child and let go of all descriptors."""
         self._child.wait()
         self._selector.close()
         os.close(self._bell)
         self._hold.close()
-        for stream in (self._child.stdout, self._child.stderr):
+        for stream in (self._child.stdin, self._child.stdout, self._child.stderr):
             if stream is not None:
                 stream.close()
 

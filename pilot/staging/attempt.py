@@ -94,7 +94,10 @@ class Attempter:
             if not settings.overwrite and os.path.lexists(item.final):
                 raise ToolError(Fault.EXISTS, item.final)
         sums, hashing = {}, 0.0
-        if not tool.ability.hashes and item.local_source is not None and not item.part and item.kinds:
+        if item.feed is not None and not tool.ability.feeds:
+            item.feed.leave()
+            item.feed = None
+        if not (tool.ability.hashes or item.feed) and item.local_source is not None and not item.part and item.kinds:
             begin = time.perf_counter()
             sums = self._hash_source(item, watch)
             hashing = time.perf_counter() - begin

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -13,10 +12,12 @@ from pilot.core.transfer import Attempt, Outcome, Transfer
 from pilot.lib.cancel import Cancel
 from pilot.plugins.copytools.base import Fault, ToolError, Watch
 from pilot.staging.attempt import Attempter, Tried
+from pilot.staging.fanout import Fanout
 from pilot.staging.faults import ends_all, failure_of, tool_may_matter
 from pilot.staging.groups import Lane, lanes_of
-from pilot.staging.merge import merge_targets, share_reads
+from pilot.staging.merge import merge_targets
 from pilot.staging.owner import Owner
+from pilot.staging.paths import plainly
 from pilot.staging.toolbox import NO_SITES, Sites
 from pilot.staging.verify import Try
 from pilot.staging.work import Work
@@ -27,11 +28,6 @@ OnBytes = Callable[[int], None]
 
 #: Files below this size tell how fast a server answers, not how fast it sends.
 _SMALL = 256 * 1024
-
-
-def _plainly(url: str) -> str:
-    """A local path in one spelling, anything else as it is."""
-    return os.path.normpath(url) if url[:1] == "/" and ("//" in url or "/." in url) else url
 
 
 class Course:
@@ -53,6 +49,7 @@ class Course:
         self.on_attempt = on_attempt
         self.on_bytes = on_bytes
         self.works = [Work(i, t, target) for i, t in enumerate(transfers) for target in t.targets or ()]
+        self.fanout = Fanout(self.settings)
         self.waiting: list[Work] = []
         self.held: list[Work] = []
         self.crowded: list[Work] = []
@@ -66,7 +63,7 @@ class Course:
     def run(self) -> list[Outcome]:
         """The loop of the calling thread: start what is due, hear what came of it, until all is settled."""
         self.admit()
-        share_reads(self.works)
+        self.waiting = self.fanout.take(self.waiting)
         with self.outer.calling(self.stop):
             while self.waiting or self.held or self.running or self.crowded:
                 if self.crowded and not (self.waiting or self.held or self.running):
@@ -89,7 +86,7 @@ class Course:
         """Take in all works but those that would write where another one writes."""
         taken: set[str] = set()
         for work in self.works:
-            place = _plainly(work.target.url)
+            place = plainly(work.target.url)
             if place in taken:
                 self.close(work, FileExists(f"{work.target.url} is the target of two files").failure())
             else:
@@ -99,6 +96,7 @@ class Course:
     def stop(self) -> None:
         """Wake everything: the lanes through their cancel, this loop through its inbox."""
         self.cancel.set()
+        self.fanout.hurry()
         self.inbox.put((Lane("", NO_SITES, "", "", []), None))
 
     def due_lanes(self) -> list[Lane]:
@@ -267,6 +265,7 @@ class Course:
     ) -> Attempt:
         """The record of a try, told to whoever listens."""
         made = lane.record(work, item, seconds, failure, size, sums)
+        self.waiting += self.fanout.over(work)
         if self.on_attempt:
             self.on_attempt(made)
         return made
@@ -274,6 +273,7 @@ class Course:
     def close(self, work: Work, failure: Failure) -> None:
         """The file will not come. Decides whether the rest still makes sense."""
         transfer = work.transfer
+        self.waiting += self.fanout.over(work)
         work.outcome = Outcome(transfer.lfn, transfer.direction, target=work.target.url, failure=failure)
         self.settled += 1
         self.lost += 1
@@ -289,7 +289,7 @@ class Course:
 
     def give_up(self) -> None:
         """Settle all that waits; what runs is told by its lane."""
-        left = [*self.waiting, *self.held, *self.crowded]
+        left = [*self.fanout.rest(), *self.waiting, *self.held, *self.crowded]
         self.waiting, self.held, self.crowded = [], [], []
         for work in left:
             last = work.story()

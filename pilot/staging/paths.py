@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from urllib.parse import quote
 
 from pilot.lib.files import check_name, file_url, safe_join
@@ -29,3 +30,8 @@ def url_under(prefix: str, path: str) -> str:
     if scheme.lower() == "root" or scheme.lower() == "roots":
         return base + path
     return base + quote(path)
+
+
+def plainly(url: str) -> str:
+    """A local path in one spelling, anything else as it is."""
+    return os.path.normpath(url) if url[:1] == "/" and ("//" in url or "/." in url) else url

@@ -23,7 +23,7 @@ cksum = ""
 for word in arguments:
     if word == "--cksum":
         cksum = next(arguments)
-    elif word[0] == "-" and not words:
+    elif word[0] == "-" and word != "-" and not words:
         options.append(word)
     else:
         words.append(word)
@@ -34,6 +34,12 @@ for number, source in enumerate(sources, 1):
     head = "Job #%d: " % number if len(sources) > 1 else "Run: "
     say = lambda text: sys.stderr.write(head + "[ERROR] " + text + "\n")
     place = os.path.join(target, os.path.basename(here(source))) if target.endswith("/") else target
+    if source == "-":
+        data = sys.stdin.buffer.read()
+        os.makedirs(os.path.dirname(here(place)), exist_ok=True)
+        with open(here(place), "wb") as stream:
+            stream.write(data)
+        continue
     if not os.path.exists(here(source)):
         say("Server responded with an error: [3011] Unable to open %s; no such file or directory  (source)" % source)
         code, errors = 54, errors + 1
@@ -151,7 +157,20 @@ class Parameters:
     pass
 
 
+class File:
+    def __init__(self, path):
+        self.stream = open(path, "wb", buffering=0)
+
+    @told
+    def write(self, data):
+        return self.stream.write(data)
+
+
 class Context:
+    @told
+    def open(self, url, flags):
+        return File(here(url))
+
     def transfer_parameters(self):
         return Parameters()
 

@@ -47,6 +47,7 @@ ENVIRONMENT = {
     "pilot.plugins.containers.docker_stand_in": "stands in the pilot's process tree for a container's processes",
     "pilot.plugins.containers.podman_stand_in": "a program that is started beside the pilot",
     "pilot.plugins.containers.sif_start": "the first process inside a container",
+    "pilot.plugins.copytools.stream_guard": "a program of its own between the pilot and one that reads a stream",
 }
 
 

@@ -1,12 +1,16 @@
+import hashlib
 import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pilot.lib.cancel import Cancel
 from pilot.lib.command import KEPT, run
+from pilot.plugins.copytools import external
 
 ENV = {"PATH": os.environ["PATH"]}
 
@@ -82,3 +86,51 @@ def test_no_descriptor_is_left_open() -> None:
     for _ in range(3):
         sh("true")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+PIECE = os.urandom(300_000)
+
+
+def test_any_amount_of_input_goes_in_piece_by_piece_as_it_is_taken() -> None:
+    ran = sh("md5sum", pieces=iter([PIECE] * 20))
+    assert ran.out.split()[0] == hashlib.md5(PIECE * 20).hexdigest()
+
+
+def test_a_command_that_wants_no_more_input_tells_by_its_code() -> None:
+    assert sh("head -c 10 > /dev/null; exit 3", pieces=iter([PIECE] * 1000)).code == 3
+
+
+def test_input_that_breaks_off_ends_the_command_before_it_can_take_it_for_whole(tmp_path: Path) -> None:
+    def broken() -> Iterator[bytes]:
+        yield PIECE
+        raise EOFError
+
+    with pytest.raises(EOFError):
+        sh(f"cat > /dev/null; echo whole > '{tmp_path}/told'", pieces=broken())
+    assert not (tmp_path / "told").exists()
+
+
+def guarded(size: int, *, clean: str = "") -> list[str]:
+    """A guard over a command that says `whole` at the end of its input."""
+    guard = str(Path(external.__file__).with_name("stream_guard.py"))
+    words = ["/bin/sh", "-c", clean] if clean else []
+    argv = [sys.executable, "-ISc", external.BOOT, guard, str(size), str(len(words)), *words]
+    return [*argv, "/bin/sh", "-c", "md5sum; echo whole; exit 7"]
+
+
+def test_a_guard_hands_on_what_comes_and_the_code() -> None:
+    ran = run(guarded(6_000_000), env=ENV, cancel=Cancel(), limit_s=60, pieces=iter([PIECE] * 20))
+    assert (ran.code, ran.out) == (7, f"{hashlib.md5(PIECE * 20).hexdigest()}  -\nwhole\n")
+
+
+def test_a_guard_ends_the_command_when_its_own_input_ends_too_soon(tmp_path: Path) -> None:
+    argv = guarded(6_000_001, clean=f"touch '{tmp_path}/clean'")
+    ran = run(argv, env=ENV, cancel=Cancel(), limit_s=60, pieces=iter([PIECE] * 20))
+    assert (ran.code, ran.out) == (-9, ""), "it must not take a part for the whole"
+    assert (tmp_path / "clean").exists()
+
+
+def test_a_guard_over_nothing_says_so() -> None:
+    argv = guarded(6_000_000)
+    ran = run([*argv[:-3], "/no/such/program"], env=ENV, cancel=Cancel(), limit_s=60, pieces=iter([PIECE] * 20))
+    assert ran.code == 127 and "/no/such/program" in ran.err

@@ -39,15 +39,83 @@ def test_readers_of_any_pace_get_the_file_from_one_read(tmp_path: Path) -> None:
     assert shared.reads == 21
 
 
-def test_a_reader_that_hangs_holds_nobody_up_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_hangs_is_left_behind_and_reads_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sharedread, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(sharedread, "_MOST_KEPT", 4)
+    data = os.urandom(SIZE)
+    shared = SharedRead(str(content(tmp_path / "f", data)), 3)
+    got: dict[int, bytes] = {}
+    drain(shared, 0, got, BLOCK)
+    assert shared.reads == 21
+    drain(shared, 1, got, 1000)
+    drain(shared, 2, got, BLOCK)
+    assert got[0] == got[1] == got[2] == data
+    assert shared.reads == 21, "those who read for themselves read for nobody else"
+
+
+def test_one_that_goes_on_too_slowly_is_left_behind_as_well(tmp_path: Path) -> None:
+    data = os.urandom(SIZE)
+    shared = SharedRead(str(content(tmp_path / "f", data)), 2, most_wait_s=0.05)
+    over = threading.Event()
+
+    def slow() -> None:
+        while not over.is_set():
+            shared.touch(1)
+            over.wait(0.001)
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    got: dict[int, bytes] = {}
+    try:
+        drain(shared, 0, got, BLOCK)
+    finally:
+        over.set()
+        thread.join()
+    drain(shared, 1, got, BLOCK)
+    assert got[0] == got[1] == data
+
+
+def test_one_that_is_at_work_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharedread, "_MOST_KEPT", 4)
     data = os.urandom(SIZE)
     shared = SharedRead(str(content(tmp_path / "f", data)), 2)
     got: dict[int, bytes] = {}
-    drain(shared, 0, got, BLOCK)
+    fast = threading.Thread(target=drain, args=(shared, 0, got, BLOCK))
+    fast.start()
+    descriptor = os.open(shared.path, os.O_RDONLY)
+    for number in range(22):
+        assert shared.reads <= number + 4, "more is read ahead than is kept"
+        assert shared.block(descriptor, 1, number) == data[number * BLOCK : (number + 1) * BLOCK]
+    shared.leave(1)
+    os.close(descriptor)
+    fast.join(60)
+    assert got[0] == data
+    assert shared.reads == 21
+
+
+def test_nobody_waits_any_more_once_all_have_to_hurry(tmp_path: Path) -> None:
+    data = os.urandom(SIZE)
+    shared = SharedRead(str(content(tmp_path / "f", data)), 2)
+    got: dict[int, bytes] = {}
+    waiting = threading.Thread(target=drain, args=(shared, 0, got, BLOCK))
+    waiting.start()
+    shared.hurry()
+    waiting.join(60)
+    assert got[0] == data
+
+
+def test_a_read_that_fails_is_told_to_who_asked_and_the_next_one_tries_itself(tmp_path: Path) -> None:
+    shared = SharedRead(str(content(tmp_path / "f", b"x" * SIZE)), 2)
+    wrong = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(IsADirectoryError):
+        shared.block(wrong, 0, 0)
+    os.close(wrong)
+    shared.leave(0)
+    got: dict[int, bytes] = {}
     drain(shared, 1, got, BLOCK)
-    assert got[0] == got[1] == data
+    assert len(got[1]) == SIZE
 
 
 def test_two_destinations_are_fed_from_one_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,11 +123,11 @@ def test_two_destinations_are_fed_from_one_read(tmp_path: Path, monkeypatch: pyt
     made: list[SharedRead] = []
 
     class Counted(SharedRead):
-        def __init__(self, path: str, readers: int) -> None:
-            super().__init__(path, readers)
+        def __init__(self, path: str, readers: int, most_wait_s: float) -> None:
+            super().__init__(path, readers, most_wait_s)
             made.append(self)
 
-    monkeypatch.setattr("pilot.staging.merge.SharedRead", Counted)
+    monkeypatch.setattr("pilot.staging.fanout.SharedRead", Counted)
     source = content(tmp_path / "f", data)
     with serving(tmp_path / "web") as web:
         targets = (Endpoint(f"{web.url}/f"), Endpoint(str(tmp_path / "here" / "f")))

@@ -77,8 +77,8 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True):
     `site` is the label of the site at the remote end: credentials may be its own. `size` and `checksums` are what the
     file must have, as far as known. `kinds` are the checksums that are wanted
     of it. `resume` says that a local target may hold the beginning of the file; `nameless` that the tool may write one
-    without a name and hand back its descriptor instead (`Moved.descriptor`). Tools that read the source themselves
-    take it from `feed` (a `pilot.lib.sharedread.Feed`) where there is one: other targets are fed from the same read.
+    without a name and hand back its descriptor instead (`Moved.descriptor`). A tool that `feeds` takes the local source
+    from `feed` (a `pilot.lib.sharedread.Feed`) where there is one: other targets are fed from the same read.
     """
 
     source: str
@@ -137,6 +137,7 @@ class Ability(msgspec.Struct, frozen=True, omit_defaults=True):
     `lands`: it puts a local target whole under its final name itself; else the engine gives it a temporary name.
     `parallel`: how many calls at once pay for many files of one host. `batch`: how many files one call may take.
     `large`: files from this size on are worth a thread of their own.
+    `feeds`: it can take a local source from `Move.feed`, and reports the checksums of what it took from there.
     `third_party`: it moves between two remote places. `blind`: what it makes may not be readable here.
     `by_replica`: queues that have it expect a catalogue to be asked where files lie. `catalogue`: it can be asked
     that (`ReplicaCatalogue`). `sets_up`: it reads the queue's set-up (option `setup`) itself.
@@ -144,6 +145,7 @@ class Ability(msgspec.Struct, frozen=True, omit_defaults=True):
 
     get: bool = True
     put: bool = True
+    feeds: bool = False
     third_party: bool = False
     blind: bool = False
     hashes: bool = False

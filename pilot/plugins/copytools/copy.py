@@ -28,7 +28,7 @@ _LARGE = 32 << 20
 class Copy(LocalTool):
     """Local file to local file. Permission bits go with the file, as far as the umask lets them."""
 
-    ability: ClassVar[Ability] = Ability(hashes=True, parallel=2)
+    ability: ClassVar[Ability] = Ability(hashes=True, feeds=True, parallel=2)
     _clones: ClassVar[bool] = False
 
     def move(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
@@ -76,6 +76,8 @@ def _copy_to(source: int, found: os.stat_result, move: Move, watch: Watch, buffe
     try:
         target, nameless = _open_target(move, found.st_mode & 0o777 | 0o200, large)
         if clones and clone(source, target):
+            if move.feed is not None:
+                move.feed.leave()
             size = _read_clone(target, hasher, watch, buffer) if move.kinds else os.fstat(target).st_size
         elif move.feed is not None:
             size = _copy_fed(source, target, move, hasher, watch, buffer)

@@ -9,14 +9,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import msgspec
+
 from pilot.core.staging import ToolSettings
 from pilot.lib.cancel import Cancel
 from pilot.lib.checksum import LENGTHS
 from pilot.lib.command import run
 from pilot.plugins.copytools.base import Ability, Fault, Found, Move, Moved, ToolError, Watch
 from pilot.plugins.copytools.children import Children
-from pilot.plugins.copytools.external import ask, call, find_program
+from pilot.plugins.copytools.external import Stream, apart, ask, call, find_program
 from pilot.plugins.copytools.gridwords import fault_of, fault_of_move
+from pilot.plugins.copytools.webfile import open_source
 
 _KINDS = ("adler32", "md5")
 
@@ -27,7 +30,7 @@ class Gfal:
     Options: `how` (`bindings` or `program`), `python` (one that imports gfal2; else this one or the PATH's).
     """
 
-    ability: ClassVar[Ability] = Ability(parallel=2, batch=100, by_replica=True)
+    ability: ClassVar[Ability] = Ability(feeds=True, parallel=2, batch=100, by_replica=True)
 
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings
@@ -53,6 +56,9 @@ class Gfal:
         if children is None:
             yield from self._by_program(moves, watch)
             return
+        if len(moves) == 1 and moves[0].feed is not None:
+            yield self._fed(children, moves[0], watch)
+            return
         watch.begin_plain(sum(move.size or 0 for move in moves))
         jobs = [self._job(move, watch) for move in moves]
         here = [move.target for move in moves if move.target[:1] == "/"]
@@ -65,6 +71,26 @@ class Gfal:
             wrong = _fault(answer, move)
             yield Moved(fault=wrong.fault, detail=wrong.detail)
 
+    def _fed(self, children: Children, move: Move, watch: Watch) -> Moved:
+        """One file, through the process's standard input."""
+        watch.begin(move)
+        source, size = -1, 0
+        try:
+            source, size = open_source(move)
+            stream = Stream(move, source, size, watch)
+            request = self._request("save", jobs=[{**self._job(move, watch), "size": size}])
+            (answer,) = children.ask(request, 1, watch, stream=stream)
+            if not answer.get("ok"):
+                raise _fault(answer, move)
+            return stream.moved()
+        except ToolError as error:
+            if error.fault is Fault.CANCELLED:
+                raise
+            return Moved(fault=error.fault, detail=error.detail)
+        finally:
+            if source >= 0:
+                os.close(source)
+
     def _job(self, move: Move, watch: Watch) -> dict[str, Any]:
         return {
             "source": _url(move.source),
@@ -74,16 +100,18 @@ class Gfal:
         }
 
     def _by_program(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
+        """One after the other. gfal-copy reads them itself: gfal-save, which reads a stream, takes only text."""
         for move in moves:
             watch.begin(move)
             words = ["gfal-copy", "--parent", *(["--force"] if move.overwrite else [])]
             words += ["--timeout", str(max(1, int(min(watch.seconds_left, 10**6))))]
             try:
+                sums = apart(move, watch) if move.feed is not None else {}
                 growing = [move.target] if move.target[:1] == "/" else []
                 ran = call(self.settings, [*words, _url(move.source), _url(move.target)], watch, growing, self._env())
                 if ran.code:
                     raise _fault({"errno": ran.code, "message": ran.last_line()}, move)
-                yield _arrived(move)
+                yield msgspec.structs.replace(_arrived(move), checksums=sums)
             except ToolError as error:
                 if error.fault is Fault.CANCELLED:
                     raise

@@ -1,9 +1,10 @@
 """Runs gfal2 for the copy tool `gfal`, in whatever Python has its bindings: requests and answers are lines of JSON.
 
-A request is `{"do": "copy", "jobs": [...]}`, or `stat`, `remove`, `mkdir` with a `url`. Nothing of the pilot is
-imported, and older Pythons will do.
+A request is `{"do": "copy", "jobs": [...]}`, or `stat`, `remove`, `mkdir` with a `url`; after `save` with a `target`
+and a `size` so many bytes follow. Nothing of the pilot is imported, and older Pythons will do.
 """
 
+import errno
 import json
 import os
 import stat
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 Answer = dict[str, Any]
+BLOCK = 1 << 20
 
 
 def main() -> None:
@@ -24,7 +26,7 @@ def main() -> None:
         answers.write(json.dumps({"missing": f"gfal2: {error}"}) + "\n")
         return
     context = gfal2.creat_context()
-    for line in sys.stdin:
+    for line in iter(sys.stdin.buffer.readline, b""):
         request = json.loads(line)
         configure(context, request.get("options") or {})
         answer: Answer
@@ -57,6 +59,42 @@ def copy(gfal2: Any, context: Any, job: dict[str, Any]) -> Answer:
         params.checksum_check = True
     context.filecopy(params, job["source"], job["target"])
     return {"ok": True}
+
+
+def save(gfal2: Any, context: Any, job: dict[str, Any]) -> Answer:
+    """What follows on standard input, to `target`. Of a stream that fails or is cut nothing is left there."""
+    url, left = job["target"], job["size"]
+    if not job.get("overwrite", True) and there(gfal2, context, url):
+        return {"errno": errno.EEXIST, "message": "file exists"}
+    context.mkdir_rec(url.rpartition("/")[0], 0o775)
+    stream = context.open(url, "w")
+    try:
+        while left:
+            data = sys.stdin.buffer.read(min(left, BLOCK))
+            if not data:
+                del stream
+                context.unlink(url)
+                sys.exit(1)
+            left -= len(data)
+            while data:
+                data = data[stream.write(data) :]
+    except gfal2.GError:
+        del stream
+        if there(gfal2, context, url):
+            context.unlink(url)
+        raise
+    return {"ok": True}
+
+
+def there(gfal2: Any, context: Any, url: str) -> bool:
+    """Whether there is a file."""
+    try:
+        context.stat(url)
+    except gfal2.GError as error:
+        if error.code == errno.ENOENT:
+            return False
+        raise
+    return True
 
 
 def look(gfal2: Any, context: Any, job: dict[str, Any]) -> Answer:
@@ -92,6 +130,7 @@ def make_directory(gfal2: Any, context: Any, job: dict[str, Any]) -> Answer:
 
 _DEEDS: dict[str, Callable[[Any, Any, dict[str, Any]], Answer]] = {
     "copy": copy,
+    "save": save,
     "stat": look,
     "remove": remove,
     "mkdir": make_directory,

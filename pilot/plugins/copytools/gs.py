@@ -30,7 +30,7 @@ class Gs:
     or of the machine, which need the package google-auth. `STORAGE_EMULATOR_HOST` is another service without tokens.
     """
 
-    ability: ClassVar[Ability] = Ability(hashes=True, resumes=True, parallel=4)
+    ability: ClassVar[Ability] = Ability(hashes=True, feeds=True, resumes=True, parallel=4)
 
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings

@@ -23,7 +23,7 @@ class Http:
     Options: `proxy` (host:port of a cache for plain http; given up for good once it cannot be reached).
     """
 
-    ability: ClassVar[Ability] = Ability(hashes=True, resumes=True, parallel=4)
+    ability: ClassVar[Ability] = Ability(hashes=True, feeds=True, resumes=True, parallel=4)
 
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings
@@ -45,6 +45,8 @@ class Http:
     def _put(self, move: Move, watch: Watch, buffer: bytearray) -> Moved:
         source, size = open_source(move)
         try:
+            if move.feed is not None:  # it passes once: a refusal after it has passed would cost another read
+                self._make_parents(move.target, watch.cancel, watch)
             sender = Sender(source, 0, size, move.kinds, watch, buffer, move.feed)
             answer = self._send(move, sender, watch)
             if answer.status in (404, 409) and self._make_parents(move.target, watch.cancel):
@@ -72,12 +74,12 @@ class Http:
         except ToolError:
             pass
 
-    def _make_parents(self, url: str, cancel: Cancel) -> bool:
+    def _make_parents(self, url: str, cancel: Cancel, watch: Watch | None = None) -> bool:
         """Make the directories above a file, outermost first; False if that is known to be done."""
         made = False
         for directory in parents(url):
             if directory not in self._directories:
-                with self._web.asking("MKCOL", directory, cancel) as answer:
+                with self._web.asking("MKCOL", directory, cancel, watch) as answer:
                     answer.excerpt()
                 self._directories.add(directory)
                 made = True

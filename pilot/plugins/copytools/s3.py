@@ -29,7 +29,7 @@ class S3:
     Option `part_mb`: size of the parts of large files.
     """
 
-    ability: ClassVar[Ability] = Ability(hashes=True, resumes=True, parallel=4)
+    ability: ClassVar[Ability] = Ability(hashes=True, feeds=True, resumes=True, parallel=4)
 
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Protocol
 
 from pilot.lib.checksum import Hasher, checksum_of
 from pilot.lib.httpanswer import Answer, ProtocolError
 from pilot.lib.httppool import Connection
-from pilot.lib.sharedread import Feed
 from pilot.plugins.copytools.base import Fault, Move, Moved, ToolError, Watch, source_fault, target_fault
 from pilot.plugins.copytools.web import Web
 from pilot.plugins.copytools.webwords import connection_fault, status_fault
@@ -115,6 +115,13 @@ class WebFiles:
             return answer
 
 
+class Reader(Protocol):
+    """Where the bytes of a local file come from, if not from the file itself."""
+
+    def read(self, descriptor: int, view: memoryview, at: int) -> int:
+        """The bytes from `at` of the file on into `view`, some at least; 0 at its end."""
+
+
 class Sender:
     """Writes a file, or `size` bytes of it from `start` on, as a request's body: from the beginning at each call.
 
@@ -129,7 +136,7 @@ class Sender:
         kinds: tuple[str, ...],
         watch: Watch,
         buffer: bytearray,
-        feed: Feed | None = None,
+        feed: Reader | None = None,
     ) -> None:
         self.size = size
         self.hasher: Hasher | None = None

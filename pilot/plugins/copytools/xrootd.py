@@ -13,7 +13,8 @@ from pilot.lib.checksum import LENGTHS
 from pilot.lib.command import Ran
 from pilot.lib.urls import shown
 from pilot.plugins.copytools.base import Ability, CopyTool, Fault, Found, Move, Moved, ToolError, Watch
-from pilot.plugins.copytools.external import ask, call, find_program
+from pilot.plugins.copytools.external import Stream, ask, call, call_with, find_program
+from pilot.plugins.copytools.webfile import open_source
 from pilot.plugins.copytools.xrootd_words import fault_of, is_directory, job_faults, printed_sums
 
 _KINDS = ("adler32", "crc32c", "md5", "crc32")
@@ -25,7 +26,7 @@ class Xrootd:
     Option `how`: `xrdcp` or `package`; otherwise xrdcp where it is found.
     """
 
-    ability: ClassVar[Ability] = Ability(parallel=2, batch=100, by_replica=True)
+    ability: ClassVar[Ability] = Ability(feeds=True, parallel=2, batch=100, by_replica=True)
 
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings
@@ -56,7 +57,10 @@ class Xrootd:
         for move in moves:
             watch.begin(move)
             try:
-                yield self._fetch(move, watch) if move.target[:1] == "/" else self._send(move, watch)
+                if move.target[:1] == "/":
+                    yield self._fetch(move, watch)
+                else:
+                    yield self._send(move, watch) if move.feed is None else self._send_fed(move, watch)
             except ToolError as error:
                 if error.fault is Fault.CANCELLED:
                     raise
@@ -118,14 +122,46 @@ class Xrootd:
             raise wrong
         return Moved(size=size, proven=known is not None)
 
+    def _send_fed(self, move: Move, watch: Watch) -> Moved:
+        """From standard input, hashed on the way; the engine compares with what the server then says of the file."""
+        source, size = open_source(move)
+        stream = Stream(move, source, size, watch)
+        argv = self._argv(["--posc", *(["-f"] if move.overwrite else [])], ["-"], move.target)
+        host, path = _parts(move.target)
+        clean = [self._program("xrdfs"), host, "rm", path] if move.overwrite else []
+        try:
+            ran = call_with(self.settings, argv, stream, watch, self._env(), clean)
+            if ran.code:
+                raise fault_of(ran.err + ran.out, put=True, url=move.target)
+        except ToolError as error:
+            if clean and stream.taken and error.fault not in (Fault.EXISTS, Fault.REFUSED):
+                self._sweep(move.target)
+            raise
+        finally:
+            os.close(source)
+        return stream.moved()
+
+    def _sweep(self, url: str) -> None:
+        """Remove at once what the server would keep for a while; the failure before is what is told."""
+        try:
+            self.remove(url)
+        except ToolError:
+            pass
+
     def _xrdcp(
         self, words: Sequence[str], sources: Sequence[str], target: str, watch: Watch, growing: Sequence[str] = ()
     ) -> Ran:
+        argv = self._argv(words, sources, target)
+        return call(self.settings, argv, watch, growing, self._env())
+
+    def _argv(self, words: Sequence[str], sources: Sequence[str], target: str) -> list[str]:
         if any(shown(url) != url for url in (*sources, target)):
             raise ToolError(Fault.UNSUPPORTED, "a URL with a secret in it cannot be given to xrdcp")
-        program = find_program("xrdcp", self.settings.environment) or "xrdcp"
-        argv = [program, "--nopbar", *words, *map(_word, sources), _word(target)]
-        return call(self.settings, argv, watch, growing, self._env())
+        ends = [source if source == "-" else _word(source) for source in sources]
+        return [self._program("xrdcp"), "--nopbar", *words, *ends, _word(target)]
+
+    def _program(self, name: str) -> str:
+        return find_program(name, self.settings.environment) or name
 
     def stat(self, url: str, cancel: Cancel | None = None) -> Found:
         """Size by `xrdfs stat`, and the checksum that the server gives."""
@@ -178,8 +214,7 @@ class Xrootd:
                 raise error
 
     def _xrdfs(self, host: str, cancel: Cancel | None, *words: str) -> Ran:
-        program = find_program("xrdfs", self.settings.environment) or "xrdfs"
-        return ask(self.settings, [program, host, *words], cancel, self._env())
+        return ask(self.settings, [self._program("xrdfs"), host, *words], cancel, self._env())
 
     def _env(self) -> Mapping[str, str]:
         return client_environment(self.settings)

@@ -20,7 +20,7 @@ class XrootdPackage:
     A cancel is heard between two blocks; a server that says nothing holds it up until the stream's time is over.
     """
 
-    ability: ClassVar[Ability] = Ability(parallel=2, batch=100, by_replica=True)
+    ability: ClassVar[Ability] = Ability(feeds=True, parallel=2, batch=100, by_replica=True)
 
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings
@@ -48,6 +48,9 @@ class XrootdPackage:
 
     def move(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
         """Give all jobs to one copy process and tell them in order when it is through."""
+        if len(moves) == 1 and moves[0].feed is not None:
+            yield self._fed(moves[0], watch)
+            return
         watch.begin(Move(moves[0].source, moves[0].target, size=sum(move.size or 0 for move in moves)))
         process = self._client.CopyProcess()
         missing = [move.source[:1] == "/" and not os.path.isfile(move.source) for move in moves]
@@ -67,6 +70,18 @@ class XrootdPackage:
                 yield Moved(fault=Fault.MISSING, detail=move.source)
                 continue
             yield _result(move, next(told)["status"])
+
+    def _fed(self, move: Move, watch: Watch) -> Moved:
+        """One file, as blocks; the engine compares with what the server then says of it."""
+        from pilot.plugins.copytools.xrootd_stream import send_stream
+
+        watch.begin(move)
+        try:
+            return send_stream(self._client, move, watch)
+        except ToolError as error:
+            if error.fault is Fault.CANCELLED:
+                raise
+            return Moved(fault=error.fault, detail=error.detail)
 
     def stat(self, url: str, cancel: Cancel | None = None) -> Found:
         """Size and, if the server gives one, its checksum."""
