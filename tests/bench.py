@@ -126,7 +126,7 @@ class Bench:
             stack.enter_context(patch("pilot.db.store.Store", lambda path, clean=None: self.store))
             stack.enter_context(patch("pilot.engine.agent.Agent", lambda means: self._agent(means, patience_s, stack)))
             stack.enter_context(patch.object(command, "_source", lambda *args: self.source))
-            return command._run(chosen, self.workdir, (), Redactor())
+            return command._run(chosen, self.workdir, (), Redactor(), stack)
 
     def _agent(self, means: Means, patience_s: float, stack: contextlib.ExitStack) -> Agent:
         self.means, self.agent = means, Agent(means)

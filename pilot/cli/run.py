@@ -80,8 +80,8 @@ def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...
     with workplace(settings, os.environ) as (settings, workdir):
         if settings.db:
             db_path(settings, workdir)  # a wrong one is told before anything else is done
-        with told_in(workdir / "pilot.log", redactor):
-            return _run(settings, workdir, files, redactor, info, own)
+        with told_in(workdir / "pilot.log", redactor), contextlib.ExitStack() as held:
+            return _run(settings, workdir, files, redactor, held, info, own)
 
 
 def _run(
@@ -89,6 +89,7 @@ def _run(
     workdir: Path,
     files: tuple[Path, ...],
     redactor: Redactor,
+    held: contextlib.ExitStack,
     info: Info | None = None,
     own: ForPayloads = ForPayloads({}, ()),  # noqa: B008 - nobody changes it
 ) -> int:
@@ -135,8 +136,8 @@ def _run(
         limits = parse_limits(settings.limits)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    store = open_store(db_path(settings, workdir), os.environ, redactor)
-    loop = Loop()
+    loop = held.enter_context(contextlib.closing(Loop()))
+    store = held.enter_context(contextlib.closing(open_store(db_path(settings, workdir), os.environ, redactor)))
     agent: Agent
     monitor = Monitor(
         lambda message: loop.post(lambda: agent.from_monitor(message)),
@@ -204,8 +205,6 @@ def _run(
         means.ground.restore()
     with contextlib.suppress(NoLocalSpace):
         store.end_pilot(means.pilot, code, sum(os.times()[:4]))
-    store.close()
-    loop.close()
     return code
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from pilot.core.errors import Failure
+from pilot.core.errors import Failure, PilotError
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Job, Phase
@@ -49,8 +49,12 @@ class Store(Runs, Messages, Processes, Transfers):
     def __init__(self, path: Path | str, clean: Callable[[Any], Any] = lambda value: value) -> None:
         super().__init__(path)
         self._clean = clean
-        with self._translated():
-            migrate(self._db)
+        try:
+            with self._translated():
+                migrate(self._db)
+        except PilotError:
+            super().close()
+            raise
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""

@@ -77,6 +77,7 @@ def test_after_a_death_the_same_node_goes_on_from_its_scratch(home: Path, tmp_pa
     again = AwayStore(home, tmp_path / "scratch")
     assert again.unfinished()[0].job.phase is Phase.RUNNING
     again.close()
+    dead._db.close()
 
 
 def test_another_node_goes_on_from_the_copy_at_home(home: Path, tmp_path: Path) -> None:
