@@ -8,11 +8,12 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from pilot import __version__
-from pilot.cli.here_gpus import gpus_of, to_share_out
+from pilot.cli.here_gpus import gpus_of, to_share_out, to_tell
 from pilot.core.settings import Settings
 from pilot.core.update import Node
 from pilot.lib import numa
@@ -35,6 +36,11 @@ class Here(msgspec.Struct, frozen=True):
     ends_at: float | None
     room: Room
     metrics: dict[str, str] = {}
+
+    @property
+    def gpus(self) -> tuple[dict[str, Any], ...] | None:
+        """What the server may know of the GPUs that jobs can get here; None: nothing, or not enough, is known."""
+        return to_tell(self.facts, self.room.gpus)
 
     def words(self) -> str:
         """Host, batch job and what there is to share out, in a line for the log."""

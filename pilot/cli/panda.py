@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from pilot import __version__
@@ -36,9 +38,10 @@ def panda_settings(settings: Settings, node: Node) -> PandaSettings:
     )
 
 
-def settings_for_jobs(settings: Settings, node: Node) -> PandaSettings:
-    """The same for who asks for jobs: the label `self` means one's own. Raises `NoProxy` if nobody knows whose."""
-    found = panda_settings(settings, node)
+def settings_for_jobs(settings: Settings, node: Node, gpus: tuple[dict[str, Any], ...] | None = None) -> PandaSettings:
+    """The same for who asks for jobs, with these GPUs to give to them: the label `self` means one's own. Raises
+    `NoProxy` if nobody knows whose."""
+    found = replace(panda_settings(settings, node), gpus=gpus)
     return replace(found, user_id=_own_name(settings)) if settings.label == _OWN else found
 
 

@@ -10,7 +10,7 @@ import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,9 +28,11 @@ from pilot.cli.surprise import told_in
 from pilot.cli.workplace import BRAINDUMP, workplace
 from pilot.core.errors import PilotError
 from pilot.core.settings import Settings
-from pilot.core.update import Node
 from pilot.lib.redact import Redactor
 from pilot.plugins.sources.base import Source
+
+if TYPE_CHECKING:
+    from pilot.cli.here import Here
 
 
 class _Run(click.Command):
@@ -156,7 +158,7 @@ def _run(
         workdir=workdir,
         store=store,
         loop=loop,
-        source=_source(settings, here.node, files),
+        source=_source(settings, here, files),
         slots=slots,
         transferer=transferer,
         catalogue=finding_inputs.catalogue(settings, transferer.toolbox, here.node.host, os.environ),
@@ -208,10 +210,11 @@ def _run(
     return code
 
 
-def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
+def _source(settings: Settings, here: Here, files: tuple[Path, ...]) -> Source:
     from pilot.cli.panda import panda_settings, settings_for_jobs
     from pilot.plugins.sources.registry import SOURCES
 
+    node = here.node
     kind: Any = SOURCES.load(settings.source)
     if settings.source == "local":
         try:
@@ -222,7 +225,7 @@ def _source(settings: Settings, node: Node, files: tuple[Path, ...]) -> Source:
         panda: Any = SOURCES.load("panda")
         found = harvester.make_source(settings, node, lambda: panda(panda_settings(settings, node)))
     elif settings.source == "panda":
-        found = kind(settings_for_jobs(settings, node))
+        found = kind(settings_for_jobs(settings, node, here.gpus))
     else:
         found = kind()
     if settings.server_updates or settings.source == "harvester":  # Harvester's files are no server

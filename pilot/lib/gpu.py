@@ -26,11 +26,13 @@ class GpuUse(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """What kind a GPU is: clock of its processors in MHz, memory in kB; 0 where the driver does not tell."""
+    """What kind a GPU is: clock of its processors in MHz, memory in kB, compute capability (`9.0`); 0 or "" where the
+    driver does not tell."""
 
     name: str
     clock_mhz: int = 0
     memory_kb: int = 0
+    capability: str = ""
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -88,7 +90,24 @@ class Gpus:
             clock_mhz = nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM)
         with self._unless_refused():
             memory_kb = nvml.nvmlDeviceGetMemoryInfo(handle).total >> 10
-        return Model(name.decode() if isinstance(name, bytes) else str(name), clock_mhz, memory_kb)
+        capability = ""
+        with self._unless_refused():
+            capability = "{}.{}".format(*nvml.nvmlDeviceGetCudaComputeCapability(handle))
+        return Model(name.decode() if isinstance(name, bytes) else str(name), clock_mhz, memory_kb, capability)
+
+    def driver(self) -> str:
+        """The version of the driver; "" where it does not tell."""
+        found: object = ""
+        with self._unless_refused():
+            found = self._library.nvmlSystemGetDriverVersion()
+        return found.decode() if isinstance(found, bytes) else str(found)
+
+    def cuda(self) -> str:
+        """The newest CUDA that the driver can do (`12.4`); "" where it does not tell."""
+        with self._unless_refused():
+            number = int(self._library.nvmlSystemGetCudaDriverVersion())
+            return f"{number // 1000}.{number % 1000 // 10}"
+        return ""
 
     def use(self, pids: Collection[int], assigned: Collection[str] = ()) -> GpuUse:
         """What these processes use. In a PID namespace the driver's numbers are not ours: then what the whole of the

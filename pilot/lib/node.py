@@ -130,6 +130,11 @@ _ARCHITECTURES = {
 }
 
 
+def architecture_of(capability: str) -> str:
+    """The family of a GPU by its compute capability; "" for an unknown one."""
+    return _ARCHITECTURES.get(capability) or _ARCHITECTURES.get(capability.partition(".")[0], "")
+
+
 def parse_nvidia_smi(text: str) -> tuple[Gpu, ...]:
     """The GPUs by model, out of `nvidia-smi`'s lines."""
     counted: Counter[tuple[str, ...]] = Counter()
@@ -143,7 +148,7 @@ def parse_nvidia_smi(text: str) -> tuple[Gpu, ...]:
             model=name.removeprefix("NVIDIA "),
             count=count,
             memory_mb=_number(memory),
-            architecture=_ARCHITECTURES.get(capability) or _ARCHITECTURES.get(capability.partition(".")[0], ""),
+            architecture=architecture_of(capability),
             driver=driver,
             framework="CUDA",
         )

@@ -93,6 +93,28 @@ class NvidiaSmi:
         """Its model."""
         return row.name
 
+    def nvmlDeviceGetCudaComputeCapability(self, row: Row) -> tuple[int, int]:
+        """Raises `Refused`: told by model elsewhere (`pilot.lib.node.NVIDIA_SMI`)."""
+        raise Refused("capability")
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        """Of the driver."""
+        return self._headline("Driver Version")
+
+    def nvmlSystemGetCudaDriverVersion(self) -> int:
+        """Of the newest CUDA that the driver can do, 12040 for 12.4: the program shows it above its table alone."""
+        major, _, minor = self._headline("CUDA Version").partition(".")
+        return int(major) * 1000 + int(minor or 0) * 10
+
+    def _headline(self, name: str) -> str:
+        try:
+            found = re.search(rf"{name}:\s*(\d[\d.]*)", hear((self._program,), _LIMIT_S).stdout)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Refused(str(error)) from error
+        if found is None:
+            raise Refused(name)
+        return found[1]
+
     def nvmlDeviceGetUUID(self, row: Row) -> str:
         """Its number in the world."""
         return row.uuid

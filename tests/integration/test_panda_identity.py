@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -132,6 +133,22 @@ def plain() -> Iterator[Scripted]:
 
 def good(data: Any) -> dict[str, Any]:
     return {"success": True, "message": "", "data": data}
+
+
+def test_a_server_that_does_not_know_of_hardware_is_told_of_it_but_once(plain: Scripted) -> None:
+    def acquire(asked: Any) -> dict[str, Any]:
+        if "target_architecture" in json.loads(asked.body):
+            words = "Argument error: got an unexpected keyword argument 'target_architecture'"
+            return {"success": False, "message": words, "data": None}
+        return {"success": False, "message": "No jobs in PanDA", "data": None}
+
+    plain.routes["/api/v1/pilot/acquire_jobs"] = acquire
+    panda = PandaSource(PandaSettings(url=plain.url, queue="Q", dialect=DialectName.V1, gpus=({"vendor": "NVIDIA"},)))
+    for _ in range(2):
+        assert panda.acquire(Capacity(jobs=1, gpus=1)).jobs == ()
+    bodies = [json.loads(asked.body) for asked in plain.asked]
+    assert [body.get("target_architecture") for body in bodies] == [{"gpus": [{"vendor": "NVIDIA"}]}, None, None]
+    panda.close()
 
 
 @pytest.fixture

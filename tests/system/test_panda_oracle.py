@@ -34,8 +34,8 @@ CONSUMER = Consumer(job_id=101, task_id=7, jobset_id=6)
 class Oracle:
     """The server, and what its task buffer was asked."""
 
-    def __init__(self, url: str, dialect: DialectName) -> None:
-        self.url = url
+    def __init__(self, url: str, dialect: DialectName, new: bool) -> None:
+        self.url, self.new = url, new
         self.dialect = dialect
         self.classic = dialect is DialectName.CLASSIC
 
@@ -57,7 +57,7 @@ def oracle(request: pytest.FixtureRequest) -> Oracle:
     new = request.param == "1.0"
     endpoint = request.getfixturevalue("panda_oracle" if new else "panda_oracle_old")
     classic = request.param.endswith("classic")
-    return Oracle(str(endpoint["url"]), DialectName.CLASSIC if classic else DialectName.V1)
+    return Oracle(str(endpoint["url"]), DialectName.CLASSIC if classic else DialectName.V1, new)
 
 
 @pytest.fixture
@@ -119,6 +119,21 @@ def test_jobs_come_as_the_server_writes_them(oracle: Oracle, panda: PandaSource)
     asked = [str(value) for value in asked]
     assert asked[:6] == ["2", "SITE", "managed", "4000", "9000", "wn"] and "5" in asked
     assert oracle.classic or "3600" in asked
+
+
+GPU = {"vendor": "NVIDIA", "model": "H200", "vram": 143771, "architecture": "Hopper", "framework_version": "12.4",
+       "driver_version": "550.54.15"}  # fmt: skip
+
+
+def test_gpus_are_told_to_a_server_that_hears_of_them_and_once_to_an_older_one(oracle: Oracle) -> None:
+    settings = PandaSettings(url=oracle.url, queue="SITE", dialect=oracle.dialect, gpus=(GPU,))
+    panda = PandaSource(settings)
+    oracle.calls()
+    for free, told in ((1, [GPU]), (0, [])):
+        assert panda.acquire(Capacity(jobs=1, gpus=free)).jobs == ()
+        asked = oracle.last("getJobs")
+        assert asked[-1] == {"gpus": told} if oracle.new else not [v for v in asked if isinstance(v, dict)]
+    panda.close()
 
 
 @pytest.mark.parametrize("state", list(State))

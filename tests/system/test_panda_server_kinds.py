@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +79,44 @@ def test_a_pilot_after_a_dead_one_brings_its_job_to_the_end(panda_site: PandaSit
     assert panda_site.run() == 0, panda_site.log()
     panda_site.conclude()
     assert panda_site.job(number)["jobstatus"] == "finished", panda_site.log()
+
+
+NVML = """
+NVML_CLOCK_SM = 1
+class NVMLError(Exception): pass
+class Memory: total, used = 143771 << 20, 0
+def __getattr__(name):
+    said = {"Count": 1, "HandleByIndex": 0, "Name": "NVIDIA H200", "CudaComputeCapability": (9, 0),
+            "MemoryInfo": Memory, "MaxClockInfo": 1980, "UUID": "GPU-a"}
+    system = {"nvmlInit": None, "nvmlSystemGetDriverVersion": "550.54.15", "nvmlSystemGetCudaDriverVersion": 12040}
+    def ask(*words):
+        if name in system: return system[name]
+        if name[13:] in said: return said[name[13:]]
+        raise NVMLError(name)
+    if name.startswith("nvml"): return ask
+    raise AttributeError(name)
+"""
+
+
+@pytest.mark.parametrize("panda_site", ["1.0-auto"], indirect=True)
+def test_a_pilot_with_a_gpu_gets_only_jobs_for_such_a_one(
+    panda_site: PandaSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library/pynvml.py").write_text(NVML)
+    (tmp_path / "nvidia-smi").touch(mode=0o755)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "library"))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    wants = {901: "model=A100.*", 902: "model=H200:vram>=80000:cuda>=12.2:driver>=550:uarch=Hopper", 903: "cuda>=12.5"}
+    panda_site.change(
+        "DELETE FROM JEDI_Tasks WHERE jediTaskID IN (901, 902, 903); INSERT INTO JEDI_Tasks (jediTaskID, architecture) "
+        f"VALUES {', '.join(f'({task}, $$x86_64-el9&nvidia:{gpu}$$)' for task, gpu in wants.items())};"
+    )
+    numbers = {task: panda_site.submit("date > out.txt", jediTaskID=task)[0] for task in wants}
+    assert panda_site.run() == 0, panda_site.log()
+    panda_site.conclude()
+    found = {task: panda_site.job(number)["jobstatus"] for task, number in numbers.items()}
+    assert found == {901: "activated", 902: "finished", 903: "activated"}, panda_site.log()
 
 
 def test_keys_are_given_to_who_may_have_them(panda_site: PandaSite) -> None:

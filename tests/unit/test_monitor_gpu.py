@@ -49,6 +49,9 @@ class Library:
     def nvmlDeviceGetMaxClockInfo(self, handle: int, kind: int) -> int:
         return 1980 if kind == self.NVML_CLOCK_SM else 0
 
+    def nvmlDeviceGetCudaComputeCapability(self, handle: int) -> tuple[int, int]:
+        return 9, 0
+
     def nvmlDeviceGetUUID(self, handle: int) -> str:
         return f"GPU-{handle}"
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
 from pilot.cli.here import look_around
-from pilot.cli.here_gpus import to_share_out
+from pilot.cli.here_gpus import gpus_of, to_share_out, to_tell
 from pilot.core.settings import Settings
 from pilot.lib import numa
 from pilot.lib.gpu import Gpus, GpuUse, Model
@@ -23,7 +26,8 @@ case "$1" in
     echo "0, GPU-a, NVIDIA H200, 3072, 143771, 40, 7, 1980"
     echo "1, GPU-b, NVIDIA H200, [N/A], 143771, [N/A], [N/A], 1980" ;;
 --query-compute-apps*) echo "GPU-a, 11, 1024"; echo "GPU-a, 12, 2048"; echo "GPU-b, 12, [N/A]" ;;
-*) exit 2 ;;
+?*) exit 2 ;;
+*) echo "| NVIDIA-SMI 550.54.15     Driver Version: 550.54.15    CUDA Version: 12.4     |" ;;
 esac
 """
 
@@ -61,8 +65,61 @@ def test_a_program_that_fails_or_finds_no_gpu_means_none(path: str, tmp_path: Pa
 
 def test_a_node_tells_its_gpus_and_shares_them_out(path: str, tmp_path: Path) -> None:
     here = look_around(Settings(), tmp_path, {"PATH": path})
-    assert here.facts.gpus == (Gpu("NVIDIA", "H200", 2, 143771, "Hopper", "550.54.15", "CUDA"),)
+    assert here.facts.gpus == (Gpu("NVIDIA", "H200", 2, 143771, "Hopper", "550.54.15", "CUDA", "12.4"),)
     assert here.room.gpus == ("0", "1")
+
+
+H200 = Gpu("NVIDIA", "H200", 2, 143771, "Hopper", "550.54.15", "CUDA", "12.4")
+V100 = Gpu("NVIDIA", "V100", 1, 16384, "Volta", "550.54.15", "CUDA", "12.4")
+TOLD = {
+    "vendor": "NVIDIA", "model": "H200", "vram": 143771, "architecture": "Hopper", "framework": "CUDA",
+    "framework_version": "12.4", "driver_version": "550.54.15",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("known", "shared", "told"),
+    [
+        ((H200,), ("0", "1"), (TOLD,)),
+        ((H200,), ("1",), (TOLD,)),
+        ((H200,), (), ()),
+        ((), (), None),
+        ((Gpu("NVIDIA", "H200", 2, driver="550.54.15"),), ("0", "1"), None),
+        ((H200,), ("MIG-a",), None),
+        ((H200, V100), ("0",), None),
+    ],
+)
+def test_gpus_are_told_to_the_server_only_where_all_is_known_of_them(
+    known: tuple[Gpu, ...], shared: tuple[str, ...], told: tuple[dict[str, Any], ...] | None
+) -> None:
+    assert to_tell(NodeFacts(gpus=known), shared) == told
+
+
+def test_several_models_are_told_each(path: str) -> None:
+    told = to_tell(NodeFacts(gpus=(H200, V100)), ("0", "1", "2"))
+    assert told is not None and [one["model"] for one in told] == ["H200", "V100"]
+
+
+def test_the_drivers_library_tells_all_that_a_job_may_demand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Library(ModuleType):
+        NVML_CLOCK_SM, NVMLError = 1, KeyError
+        said = {
+            "nvmlInit": None, "nvmlDeviceGetCount": 2, "nvmlDeviceGetHandleByIndex": 0,
+            "nvmlDeviceGetName": b"NVIDIA H200", "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=143771 << 20),
+            "nvmlDeviceGetCudaComputeCapability": (9, 0), "nvmlSystemGetDriverVersion": b"550.54.15",
+            "nvmlSystemGetCudaDriverVersion": 12040,
+        }  # fmt: skip
+
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("nvml"):
+                raise AttributeError(name)
+            return lambda *words: self.said[name]
+
+    library = Library("pynvml")
+    library.__spec__ = ModuleSpec("pynvml", None)
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    (tmp_path / "nvidia-smi").touch(mode=0o755)
+    assert gpus_of(NodeFacts(), {"PATH": str(tmp_path)}) == (H200,)
 
 
 @pytest.mark.parametrize(

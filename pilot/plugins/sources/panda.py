@@ -18,6 +18,9 @@ from pilot.plugins.sources.panda_worker import PandaWorker
 if TYPE_CHECKING:
     from pilot.plugins.sources.panda_events import PandaEvents
 
+#: The word of `pilot/acquire_jobs` that servers before 1.0.4 name when they refuse it; nothing else tells their age.
+_GPUS = "unexpected keyword argument 'target_architecture'"
+
 
 class PandaSource:
     """Gives jobs of one queue and tells the server of them.
@@ -27,7 +30,7 @@ class PandaSource:
     """
 
     def __init__(self, settings: PandaSettings) -> None:
-        self.settings = settings
+        self.settings = self._asks_with = settings
         self.tongue = Tongue(settings.dialect)
         self._ask = PandaServer(settings, self.tongue)
         self._tell = PandaServer(settings, self.tongue)
@@ -44,10 +47,19 @@ class PandaSource:
         return self._events
 
     def acquire(self, capacity: Capacity) -> Acquired:
-        """Ask for jobs; none is an answer too."""
-        dialect = self._ask.dialect
-        acquired = dialect.read_jobs(self._ask.call(dialect.acquire(capacity, self.settings)))
+        """Ask for jobs; none is an answer too. A server too old to hear of GPUs hears of them but once."""
+        try:
+            acquired = self._acquire(capacity)
+        except RequestRefused as refused:
+            if self._asks_with.gpus is None or _GPUS not in str(refused):
+                raise
+            self._asks_with = msgspec.structs.replace(self._asks_with, gpus=None)
+            acquired = self._acquire(capacity)
         return msgspec.structs.replace(acquired, resource_types=self._types.for_jobs(acquired.jobs))
+
+    def _acquire(self, capacity: Capacity) -> Acquired:
+        dialect = self._ask.dialect
+        return dialect.read_jobs(self._ask.call(dialect.acquire(capacity, self._asks_with)))
 
     def report(self, updates: Sequence[JobUpdate]) -> Sequence[Answer]:
         """Tell the server, in bulk where there are several."""

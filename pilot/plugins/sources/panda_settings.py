@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,7 @@ class PandaSettings(msgspec.Struct, frozen=True, kw_only=True):
     the resource name that goes to the server, `label` the prodSourceLabel. `proxy` is a PEM file (proxy, or
     certificate with key), `token_file` a file that holds a token, `origin` its VO; a token is preferred.
     `user_id`, `task_id`, `resource_type`, `job_type` and `computing_element` narrow what jobs are asked for;
+    `gpus` are those that jobs can get, with the keys of the v1 message of a node's GPUs; None: nothing is told of them.
     `working_group`, `country_group` and `other_country` are known to the classic dialect alone. Times in s.
     """
 
@@ -55,6 +57,7 @@ class PandaSettings(msgspec.Struct, frozen=True, kw_only=True):
     country_group: str = ""
     other_country: bool = False
     via_topic: bool = False
+    gpus: tuple[dict[str, Any], ...] | None = None
     bulk: int = 100
     user_agent: str = "pilot"
 

@@ -35,6 +35,7 @@ class V1:
                 **wanted(capacity, settings),
                 get_proxy_key="True" if settings.want_proxy_key else None,
                 n_jobs=max(1, capacity.jobs),
+                target_architecture=_hardware(capacity, settings),
             ),
         )
 
@@ -131,6 +132,13 @@ class V1:
         envelope = read_envelope("get_resource_types", body)
         check_envelope("get_resource_types", envelope)
         return [item for item in envelope.get("data") or [] if isinstance(item, dict)]
+
+
+def _hardware(capacity: Capacity, settings: PandaSettings) -> dict[str, Any] | None:
+    """The GPUs that a job would find free; None where nothing is to be told."""
+    if settings.gpus is None:
+        return None
+    return {"gpus": [msgspec.to_builtins(gpu) for gpu in settings.gpus] if capacity.gpus else []}
 
 
 _CREDENTIAL_CALLS = {"getProxy": "get_proxy", "getKeyPair": "get_key_pair"}

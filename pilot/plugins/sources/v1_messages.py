@@ -12,7 +12,10 @@ from pilot.plugins.sources import wire
 
 
 class AcquireJobs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`pilot/acquire_jobs` (protocol.md 1.4). `get_proxy_key` is declared a text by the server and used as a flag."""
+    """`pilot/acquire_jobs` (protocol.md 1.4). `get_proxy_key` is declared a text by the server and used as a flag.
+
+    `target_architecture` (`{"gpus": [...]}`, an empty list for no GPU) is known to servers from 1.0.4 on alone.
+    """
 
     site_name: str
     n_jobs: int
@@ -32,6 +35,7 @@ class AcquireJobs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     job_type: str | None = None
     via_topic: bool | None = None
     remaining_time: int | None = None
+    target_architecture: dict[str, Any] | None = None
 
 
 class UpdateJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -24,6 +24,7 @@ _ACQUIRE = (
     may("task_id", Kind.INT), may("n_jobs", Kind.INT, 1), may("background", Kind.BOOL), may("resource_type", Kind.STR),
     may("harvester_id", Kind.STR), may("worker_id", Kind.INT), may("scheduler_id", Kind.STR), may("job_type", Kind.STR),
     may("via_topic", Kind.BOOL), may("remaining_time", Kind.ANY),
+    may("target_architecture", Kind.ANY),
 )  # fmt: skip
 _UPDATE = (
     must("job_id", Kind.INT), must("job_status", Kind.STR), may("attempt_nr", Kind.INT), may("timeout", Kind.INT, 60),
