@@ -16,7 +16,7 @@ from pilot.core.job import JobDefinition
 from pilot.core.settings import Settings
 from pilot.core.storage import StagingSite
 from pilot.core.update import Node
-from pilot.engine.means import Means
+from pilot.engine.means import CHORES, Means
 from pilot.plugins.sources.base import Source
 
 _log = logging.getLogger("pilot.harvester")
@@ -146,7 +146,7 @@ def keep_beating(means: Means) -> None:
     source: Any = means.source
 
     def beat() -> None:
-        means.staging.submit(source.beat, lambda result, error: None)
+        means.staging.submit(CHORES, source.beat, lambda result, error: None)
         means.loop.after(_BEAT_S, beat)
 
     beat()

@@ -115,6 +115,7 @@ def _run(
     from pilot.lib.cgroup_ground import Ground
     from pilot.lib.gpu import Gpus
     from pilot.lib.loop import Loop
+    from pilot.lib.orphans import TRANSFERS
     from pilot.lib.process import become_subreaper
     from pilot.runtime.slots import slots_for
 
@@ -150,8 +151,9 @@ def _run(
     traces, end_traces = make_traces(settings, here.node)
     keys = ring.keys if ring else None
     words = finding_inputs.tool_options(settings, queue.queue_for(JobDefinition(job_id=0)))
-    tools = tool_settings(os.environ, words, settings.proxy, keys)
-    transferer = make_transferer(StagingSettings(max_attempts=settings.stageout_attempts), tools, _mark_of(workdir))
+    mark = _mark_of(workdir)
+    tools = tool_settings({**os.environ, TRANSFERS: mark}, words, settings.proxy, keys)
+    transferer = make_transferer(StagingSettings(max_attempts=settings.stageout_attempts), tools, mark)
     events = transfer_events(settings.transfer_events)
     means = Means(
         settings=settings,
@@ -236,7 +238,8 @@ def _source(settings: Settings, here: Here, files: tuple[Path, ...]) -> Source:
 
 
 def _mark_of(workdir: Path) -> str:
-    """Marks half-written files: the same for every pilot in a directory, so that the next one writes over them."""
+    """Marks half-written files, and the programs that write them: the same for every pilot in a directory, so that the
+    next one writes over the ones and ends the others."""
     import hashlib
 
     return hashlib.blake2b(f"{socket.gethostname()}:{workdir}".encode(errors="replace"), digest_size=6).hexdigest()

@@ -124,7 +124,9 @@ class Settings:
         env="PILOT_EVENT_TELL_TRIES",
     )
     disk_patience: float = setting(600.0, "seconds that a full disk is waited for", env="PILOT_DISK_PATIENCE")
-    staging_threads: int = setting(2, "files of how many jobs are moved at once", env="PILOT_STAGING_THREADS")
+    staging_threads: int = setting(
+        2, "inputs of how many jobs are brought at once, and outputs of how many sent", env="PILOT_STAGING_THREADS"
+    )
     cacert: str = setting("", "file with the certificates that the server's is checked against", env="PILOT_CACERT")
     capath: str = setting("", "directory with such certificates", env="X509_CERT_DIR")
     proxy: str = setting("", "X.509 proxy or certificate with key (PEM)  [$X509_USER_PROXY, /tmp/x509up_u<uid>]")

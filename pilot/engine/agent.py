@@ -12,18 +12,19 @@ from typing import Any
 from pilot.core.errors import Failure, NoLocalSpace, PilotError, Preemption, ReachedMaxTime
 from pilot.core.exitcodes import ExitCode, exit_code_of, exit_code_of_signal
 from pilot.core.lifecycle import Phase
+from pilot.db.outputs import moved_before
 from pilot.engine import concealed, recovery
 from pilot.engine.arrivals import Arrivals
 from pilot.engine.asking import Asking
 from pilot.engine.horizon import Horizon
 from pilot.engine.leaving import leave_nothing
-from pilot.engine.means import Means, Run
+from pilot.engine.means import CHORES, Means, Run
 from pilot.engine.monitor import LimitBroken, Sampled
 from pilot.engine.runner import Runner
 from pilot.engine.signals import SIGNALS
 from pilot.engine.surprise import Surprise
 from pilot.engine.waiting import Waiting
-from pilot.plugins.sources.base import Capacity
+from pilot.lib.orphans import end_transfers
 
 _log = logging.getLogger("pilot.agent")
 _SAME_ORDER_S = 0.3
@@ -95,7 +96,7 @@ class Agent:
                 self._asking.finish(exit_code_of(failure.code))
             self.means.loop.after(next_s, self._look_at_credentials)
 
-        self.means.staging.submit(look, lambda found, error: self.means.loop.post(lambda: looked(found, error)))
+        self.means.staging.submit(CHORES, look, lambda found, error: self.means.loop.post(lambda: looked(found, error)))
 
     def _tell_worker(self, word: str) -> None:
         if self.settings.worker_updates:
@@ -114,6 +115,7 @@ class Agent:
         _log.info("an earlier pilot left %d jobs and %d processes here", len(jobs), len(processes))
 
         def work() -> tuple[list[int], dict[int, str]]:
+            end_transfers(self.means.transferer.token, self.settings.kill_after)
             settled = recovery.end_orphans(processes, self.settings.kill_after, self.means.boxes)
             return settled, recovery.still_wanted(self.means.source, jobs)
 
@@ -121,10 +123,11 @@ class Agent:
 
     def _recovered(self, settled: list[int], words: dict[int, str]) -> None:
         """Take the earlier pilot's jobs up. A process that could not be ended stays noted for the next pilot."""
+        store = self.means.store
         with contextlib.suppress(NoLocalSpace):
-            self.means.store.settle(settled)
-        for stored in self.means.store.unfinished():
-            run = recovery.restore(stored, self.means.redactor)
+            store.settle(settled)
+        for stored in store.unfinished():
+            run = recovery.restore(stored, self.means.redactor, moved_before(store.path, stored.job.key))
             self.runner.adopt(run)
             self._arrivals.taken += 1
             failure = recovery.verdict(words.get(run.definition.job_id, ""))
@@ -147,15 +150,7 @@ class Agent:
             return
         if wanted <= 0:
             return
-        free = self.means.slots.free()
-        capacity = Capacity(
-            jobs=wanted,
-            cores=free.cores,
-            memory_mb=free.memory_mb // wanted,
-            disk_mb=free.disk_mb // wanted,
-            gpus=free.gpus,
-            seconds_left=self._horizon.seconds_left(),
-        )
+        capacity = self._waiting.ahead.capacity(wanted, self._horizon.seconds_left())
         self._asked = (capacity.seconds_left or 0, time.time())
         self._asking.ask(capacity)
 
@@ -172,7 +167,7 @@ class Agent:
             self._without_disk()
             return 0
         quota = self.settings.jobs - self._arrivals.taken if self.settings.jobs else 1_000_000
-        return min(self.means.slots.free().jobs + self._waiting.ahead_left(), quota)
+        return min(self.means.slots.free().jobs + self._waiting.ahead.left(), quota)
 
     def _without_disk(self) -> None:
         """Ask for no job while the disk is full; end if there is none whose end could make room."""

@@ -14,7 +14,7 @@ from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Phase
 from pilot.db.ranges import outputs_at_risk
 from pilot.engine.clones import lost
-from pilot.engine.means import Means, Run
+from pilot.engine.means import CHORES, Means, Run
 from pilot.staging.plan import local_name
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class EventWork:
                 _log.warning("%s: the server was not asked whether another copy runs: %s", run.key, error)
             self._means.loop.post(lambda: then(failure))
 
-        self._means.staging.submit(lambda: lost(self._means.source.events, run.definition), done)
+        self._means.staging.submit(CHORES, lambda: lost(self._means.source.events, run.definition), done)
 
     # beside the payload
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from pilot.core.errors import PilotError
 from pilot.core.job import JobDefinition
-from pilot.engine.means import Means
+from pilot.engine.means import CHORES, Means
 from pilot.lib.loop import Timer
 
 _log = logging.getLogger("pilot.time")
@@ -41,7 +41,9 @@ class Horizon:
         elif here.ask_time_left is not None:
             self.known = False
             post = self._means.loop.post
-            self._means.staging.submit(here.ask_time_left, lambda left, error: post(lambda: self._told(left, error)))
+            self._means.staging.submit(
+                CHORES, here.ask_time_left, lambda left, error: post(lambda: self._told(left, error))
+            )
 
     def seconds_left(self) -> int:
         """The seconds until running jobs are stopped."""

@@ -34,13 +34,16 @@ from pilot.lib.node import NodeFacts, worker_node, worker_node_gpus
 from pilot.lib.process import Child
 from pilot.lib.redact import Redactor
 from pilot.lib.speeds import Speeds
-from pilot.lib.worker import Worker
+from pilot.lib.worker import Crew
 from pilot.plugins.sources.base import Source
 from pilot.runtime.experiment import Variables
 from pilot.runtime.slots import Grant, Slots
 from pilot.runtime.utilities import Utility
 from pilot.staging.catalogue import Catalogue
 from pilot.staging.transfer import Transferer
+
+STAGE_IN, STAGE_OUT, CHORES = "stage-in", "stage-out", "chores"
+_CHORES_AT_ONCE = 2
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -76,6 +79,8 @@ class Means:
     has run for `time_floor_s` takes no further job (0: no such limit). `resource_types` are those of the server.
     `catalogue` tells where inputs lie, `speeds` how fast hosts are; `remote_options` go to a user's transformation that
     reads inputs in place. `on_attempt` hears of every attempt to move a file, with the job's key, in the loop's thread.
+    `staging` does what takes time: `STAGE_IN`, `STAGE_OUT` and, of all other kinds, `CHORES`. Sources that stall hold
+    no output up.
     """
 
     settings: Settings
@@ -108,17 +113,19 @@ class Means:
     speeds: Speeds = field(default_factory=Speeds)
     remote_options: str = ""
     on_attempt: Callable[[str, Attempt], None] | None = None
-    staging: Worker = field(init=False)
+    staging: Crew = field(init=False)
 
     def __post_init__(self) -> None:
-        self.staging = Worker("staging", self.settings.staging_threads)
+        moved = self.settings.staging_threads
+        self.staging = Crew("staging", {CHORES: _CHORES_AT_ONCE, STAGE_OUT: moved, STAGE_IN: moved})
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """The moving side of one job in this pilot: processes, timers, threads' cancel. What lasts is in the PilotDB.
 
     Stage-in sets `sources`, the URL that each local input came from, and `turls`, those of inputs read in place by LFN.
+    `moved` is what earlier pilots have moved for it, the last success by direction and LFN; None for a job of this one.
     """
 
     definition: JobDefinition
@@ -142,6 +149,7 @@ class Run:
     turls: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, Any] = field(default_factory=dict)
     written: tuple[str, ...] = ()
+    moved: Mapping[tuple[str, str], Attempt] | None = None
 
     @property
     def key(self) -> str:

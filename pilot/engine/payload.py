@@ -31,7 +31,7 @@ from pilot.engine.bounds import bounds_of, limits_of
 from pilot.engine.boxes import Box
 from pilot.engine.concealed import PAYLOADS_OWN
 from pilot.engine.leavings import Leavings, disk_mb, gather
-from pilot.engine.means import Means, Run
+from pilot.engine.means import CHORES, Means, Run
 from pilot.engine.surroundings import surroundings
 from pilot.lib.files import write_atomically
 from pilot.lib.kin import Identity
@@ -138,7 +138,7 @@ def watch_inside(means: Means, run: Run, box: Box, child: Child) -> None:
 
     def ask() -> None:
         if run.child is child and child.exit is None:
-            means.staging.submit(lambda: box.container.pid(box.request.name), told)
+            means.staging.submit(CHORES, lambda: box.container.pid(box.request.name), told)
 
     def told(pid: int | None, error: PilotError | None) -> None:
         if pid is None or not means.monitor.include(run.key, pid):
@@ -289,4 +289,4 @@ def end_box(means: Means, run: Run) -> None:
         def ended(_: None, error: PilotError | None) -> None:
             run.box_ended = run.box is box and error is None
 
-        means.staging.submit(lambda: box.container.end(box.request.name), ended)
+        means.staging.submit(CHORES, lambda: box.container.end(box.request.name), ended)

@@ -8,8 +8,8 @@ import msgspec
 
 from pilot.core.errors import Failure, InternalPilotProblem, PilotError
 from pilot.core.lifecycle import Phase, Reply
-from pilot.engine import jobdir, payload, stagein
-from pilot.engine.means import Run
+from pilot.engine import jobdir, kept, payload, stagein
+from pilot.engine.means import STAGE_IN, Run
 from pilot.engine.ring import Ring
 from pilot.engine.timing import timed
 
@@ -88,7 +88,8 @@ class PayloadWay:
         self._ring.event(run, Reply(Phase.RUNNING, failure), facts, lambda: payload.note_end(self._means, run, facts))
 
     def rerun(self, run: Run) -> None:
-        """The payload ran when an earlier pilot died: bring its inputs again and start it afresh, a few times."""
+        """The payload ran, or waited for room, when an earlier pilot died: see to its inputs and start it afresh, a few
+        times."""
         failure: Failure | None = None
         if run.facts.runs > self._means.settings.reruns:
             failure = InternalPilotProblem(f"the pilot died beside this payload {run.facts.runs} times").failure()
@@ -97,10 +98,15 @@ class PayloadWay:
             return
 
         def then(_: Run, result: stagein.StagedIn | None, error: PilotError | None) -> None:
-            self.prepared(run, error.failure() if error else result.failure if result else None)
+            failure = error.failure() if error else result.failure if result else None
+            if failure or run.job.stopping:
+                self.prepared(run, failure)
+            else:
+                self._ring.ready(run)
 
         def again() -> stagein.StagedIn:
-            jobdir.clear_for_rerun(run.directory, self._ring.events.kept(run))
+            if run.facts.runs:
+                jobdir.clear_for_rerun(run.directory, self._ring.events.kept(run) | kept.input_names(run))
             return stagein.stage_in(self._means, run)
 
-        self._ring.work(run, again, then)
+        self._ring.work(run, again, then, STAGE_IN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pilot.core.definition import parse
 from pilot.core.errors import FailedByServer, Failure, PilotError
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Phase
+from pilot.core.transfer import Attempt
 from pilot.db.processes import Process
 from pilot.db.store import StoredJob
 from pilot.engine import concealed
@@ -70,8 +71,8 @@ def verdict(word: str) -> Failure | None:
     return None
 
 
-def restore(stored: StoredJob, redactor: Redactor) -> Run:
-    """The moving side of a job as the PilotDB has it."""
+def restore(stored: StoredJob, redactor: Redactor, moved: Mapping[tuple[str, str], Attempt]) -> Run:
+    """The moving side of a job as the PilotDB has it; `moved` is what earlier pilots have brought or stored for it."""
     directory = Path(stored.directory)
     hidden = concealed.recall(directory.parent, stored.job.key, redactor)
     try:
@@ -81,4 +82,4 @@ def restore(stored: StoredJob, redactor: Redactor) -> Run:
         definition = JobDefinition(job_id=int(number), attempt=int(attempt or 0), raw=stored.definition)
     directory.mkdir(parents=True, exist_ok=True)
     log = JobLog(stored.job.key, directory, redactor)
-    return Run(definition, stored.job, stored.facts, directory, log, secrets=hidden.user)
+    return Run(definition, stored.job, stored.facts, directory, log, secrets=hidden.user, moved=moved)

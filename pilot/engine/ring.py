@@ -28,8 +28,17 @@ class Ring(Protocol):
     def event(self, run: Run, event: Event, facts: Facts | None = None, also: Callable[[], None] | None = None) -> None:
         """Decide, write it down, carry out."""
 
-    def work(self, run: Run, work: Callable[[], Any], then: Callable[[Run, Any, PilotError | None], None]) -> None:
+    def work(
+        self,
+        run: Run,
+        work: Callable[[], Any],
+        then: Callable[[Run, Any, PilotError | None], None],
+        kind: str = ...,
+    ) -> None:
         """Have a staging thread do something."""
+
+    def ready(self, run: Run) -> None:
+        """Start the payload of a job whose inputs are here, or let it wait for room."""
 
     def stop(self, run: Run, failure: Failure) -> None:
         """Have a job end early."""

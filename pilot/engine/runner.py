@@ -18,7 +18,7 @@ from pilot.engine import clones, ending, jobdir, payload, stagein, stagework
 from pilot.engine.answers import Answers
 from pilot.engine.concealed import Concealed
 from pilot.engine.eventwork import EventWork
-from pilot.engine.means import Means, Run
+from pilot.engine.means import CHORES, STAGE_IN, STAGE_OUT, Means, Run
 from pilot.engine.payloadway import PayloadWay
 from pilot.engine.reporter import Reporter
 from pilot.engine.reserve import Reserve
@@ -102,7 +102,7 @@ class Runner:
         run.log.info(f"taken up again in phase {run.job.phase}")
         if run.job.stopping:
             run.cancel.set()
-        if run.job.phase is Phase.RUNNING and run.facts.runs:
+        if run.job.phase is Phase.RUNNING:
             self.payloads.rerun(run)
         elif run.job.phase is Phase.REPORTING and self.means.store.final_answered(run.key):
             self.event(run, Reply(Phase.REPORTING))
@@ -113,6 +113,7 @@ class Runner:
         """Have a job end early."""
         run.log.error(f"is told to stop: {failure.message}")
         self.event(run, Stop(failure))
+        self.means.loop.post(self._on_room)  # one that waits for room needs none any more
 
     def kill_payloads(self) -> None:
         """End all payloads at once; jobs whose payload has ended have none any more."""
@@ -158,17 +159,15 @@ class Runner:
     def _carry_out(self, run: Run, order: Order) -> None:
         match order:
             case Order.STAGE_IN:
-                self.work(run, lambda: stagein.stage_in(self.means, run), self._staged_in)
-            case Order.RUN if run.grant is None and not run.job.stopping:
-                run.parked = True
-                self._on_room()
+                self.work(run, lambda: stagein.stage_in(self.means, run), self._staged_in, STAGE_IN)
             case Order.RUN:
-                self.payloads.start(run)
+                self.ready(run)
             case Order.STAGE_OUT | Order.STAGE_OUT_LOG:
                 self._give_room_back(run)
                 log_only = order is Order.STAGE_OUT_LOG
                 out = partial(clones.stage_out, self.means, run, log_only)
-                self.events.finish(run, lambda failure: self.work(run, partial(out, failure), self._staged_out))
+                send = partial(self.work, run, then=self._staged_out, kind=STAGE_OUT)
+                self.events.finish(run, lambda failure: send(partial(out, failure)))
             case Order.REPORT:
                 self._give_room_back(run)
                 self.reporter.poke()
@@ -178,7 +177,13 @@ class Runner:
                 if run.job.phase is Phase.DONE:
                     self._end(run)
 
-    def work(self, run: Run, work: Callable[[], Any], then: Callable[[Run, Any, PilotError | None], None]) -> None:
+    def work(
+        self,
+        run: Run,
+        work: Callable[[], Any],
+        then: Callable[[Run, Any, PilotError | None], None],
+        kind: str = CHORES,
+    ) -> None:
         """Have a staging thread do something for the job and come back with it."""
         loop = self.means.loop
 
@@ -187,7 +192,7 @@ class Runner:
                 run.log.detail(story_of(error, self.means.redactor))
             loop.post(lambda: then(run, result, error))
 
-        self.means.staging.submit(work, done)
+        self.means.staging.submit(kind, work, done)
 
     # stage-in
 
@@ -208,6 +213,14 @@ class Runner:
         )
 
     # payload
+
+    def ready(self, run: Run) -> None:
+        """Let a job whose inputs are here run, or wait for its part of the node."""
+        if run.grant is None and not run.job.stopping:
+            run.parked = True
+            self._on_room()
+        else:
+            self.payloads.start(run)
 
     def go(self, run: Run) -> None:
         """Let a job whose inputs are here, and that has got its part of the node now, run."""
@@ -249,7 +262,7 @@ class Runner:
         ending.let_go(run)
         self.cleaning += 1
         clean_up = partial(ending.clean_up, self.means, self.reserve, run)
-        self.means.staging.submit(clean_up, lambda result, error: self.means.loop.post(cleaned))
+        self.means.staging.submit(CHORES, clean_up, lambda result, error: self.means.loop.post(cleaned))
         self.active.pop(run.key, None)
         self._on_end(run)
 

@@ -18,6 +18,7 @@ from pilot.core.errors import (
 from pilot.core.job import JobDefinition
 from pilot.core.transfer import Attempt, Direction, Endpoint, Outcome, Transfer
 from pilot.engine import records
+from pilot.engine.kept import inputs_here
 from pilot.engine.means import Means, Run
 from pilot.engine.noting import noted, noting
 from pilot.engine.stagework import disk_errors, worse
@@ -65,10 +66,13 @@ def stage_in(means: Means, run: Run) -> StagedIn:
     planned = plan_in_place(definition, site, sources, found, speeds, read_activities(definition, site))
     left, tried = _left_in_place(means, run, transfers, planned)
     copied = [transfer for transfer in transfers if transfer.lfn not in left]
+    here = inputs_here(means, run, copied)
+    copied = [transfer for transfer in copied if transfer.lfn not in here]
     check_room(copied, site, str(run.directory))
     moved = means.transferer.carry_out(copied, cancel=run.cancel, on_attempt=noting(means, run)) if copied else []
     means.speeds.note(speeds_of(moved))
-    by_lfn = left | {o.lfn: msgspec.structs.replace(o, attempts=(*tried.get(o.lfn, ()), *o.attempts)) for o in moved}
+    brought = {o.lfn: msgspec.structs.replace(o, attempts=(*tried.get(o.lfn, ()), *o.attempts)) for o in moved}
+    by_lfn = left | here | brought
     outcomes = tuple(with_silence(by_lfn[t.lfn], found.get(f"{t.scope}:{t.lfn}")) for t in transfers)
     if means.traces is not None:
         means.traces.tell(definition, outcomes)

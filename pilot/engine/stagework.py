@@ -30,6 +30,7 @@ from pilot.engine import records
 from pilot.engine.archive import MAX_FILE_BYTES, make_log_archive
 from pilot.engine.concealed import PAYLOADS_OWN
 from pilot.engine.jobdir import clean_up
+from pilot.engine.kept import drop_halves, outputs_there
 from pilot.engine.means import Means, Run
 from pilot.engine.noting import noted, noting
 from pilot.engine.objectlog import send_log
@@ -75,6 +76,8 @@ def stage_out(means: Means, run: Run, log_only: bool) -> StagedOut:
     size = directory_bytes(run.directory)
     unzipped = None if log_only else zip_outputs(run.definition, run.directory, run.log.info)
     found, failure = ([], None) if log_only else find_outputs(run.definition, run.directory)
+    if log_only:
+        _drop_halves(means, run)
     outcomes, trouble = _send(means, run, found)
     failure = worse(unzipped, failure, trouble)
     stored = _stored(run.directory, found, outcomes)
@@ -158,8 +161,21 @@ def _send(means: Means, run: Run, files: list[OutputFile]) -> tuple[list[Outcome
     except PilotError as error:
         return [], error.failure()
     free, clash = means.claims.claim(run.definition.job_id, transfers)
-    outcomes = send_out(means.transferer, free, run.definition, site, cancel=run.cancel, on_attempt=noting(means, run))
+    there = outputs_there(means, run, free)
+    left = [transfer for transfer in free if transfer.lfn not in there]
+    sent = send_out(means.transferer, left, run.definition, site, cancel=run.cancel, on_attempt=noting(means, run))
+    drop_halves(means, run, left)
+    by_lfn = there | dict(zip((transfer.lfn for transfer in left), sent, strict=True))
+    outcomes = [by_lfn[transfer.lfn] for transfer in free]
     return outcomes, worse(clash, *(outcome.failure for outcome in outcomes))
+
+
+def _drop_halves(means: Means, run: Run) -> None:
+    """Outputs that an earlier pilot began to send and that nobody wants any more leave nothing half behind."""
+    with contextlib.suppress(PilotError):
+        found, _ = find_outputs(run.definition, run.directory) if run.moved is not None else ([], None)
+        planned = plan_stage_out(run.definition, found, str(run.directory), means.site_for(run.definition))
+        drop_halves(means, run, planned)
 
 
 def _send_log(

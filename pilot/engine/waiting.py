@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 
 from pilot.core.errors import Failure, ResourceUnavailable
 from pilot.core.lifecycle import Phase
+from pilot.engine.ahead import Ahead
 from pilot.engine.means import Means, Run
 from pilot.engine.runner import Runner
 from pilot.runtime.slots import needs_of
-
-_DISK_MARGIN = 1 << 30
-_BEFORE_PAYLOAD = (Phase.STAGING_IN, Phase.RUNNING)
 
 
 class Waiting:
@@ -21,6 +18,7 @@ class Waiting:
     def __init__(self, means: Means, runner: Runner) -> None:
         self._means, self._runner = means, runner
         self._jobs: deque[Run] = deque()
+        self.ahead = Ahead(means, runner.active, self._jobs)
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -30,8 +28,10 @@ class Waiting:
         self._jobs.append(run)
 
     def start(self, why: Failure | None) -> None:
-        """Let all begin that fit; with `why` they are stopped for it instead."""
-        self._start_parked()
+        """Let all begin that fit; with `why` they are stopped for it instead. Jobs that are here ahead come first."""
+        for run in [run for run in self._jobs if run.job.error is not None]:  # told to stop: they need no room
+            self._begin(run)
+        self._start_ahead()
         while self._jobs:
             run = self._jobs[0]
             if why is not None:
@@ -40,33 +40,27 @@ class Waiting:
                 self._runner.stop(run, ResourceUnavailable(refusal).failure())  # an earlier pilot had a larger node
             if run.job.error is None:
                 run.grant = self._means.slots.take(run.key, needs_of(run.definition))
-                if run.grant is None and not self._may_fetch_ahead(run):
+                if run.grant is None and not self.ahead.may_fetch(run):
                     return
-            self._jobs.popleft()
-            if run.job.phase is Phase.ACQUIRED:
-                self._runner.start(run)
-            else:
-                self._runner.resume(run)
+            self._begin(run)
 
-    def ahead_left(self) -> int:
-        """How many jobs more may have their inputs fetched before there is room to run them."""
-        ahead = [r for r in self._runner.active.values() if r.grant is None and r.job.phase in _BEFORE_PAYLOAD]
-        return max(0, self._means.settings.prefetch_jobs - len(ahead))
+    def _begin(self, run: Run) -> None:
+        """Let a job go its way, unless it does so already."""
+        if run not in self._jobs:
+            return
+        self._jobs.remove(run)
+        if run.job.phase is Phase.ACQUIRED:
+            self._runner.start(run)
+        else:
+            self._runner.resume(run)
 
-    def _start_parked(self) -> None:
-        """Those whose inputs are here already come first."""
-        for run in [r for r in self._runner.active.values() if r.parked]:
-            if not run.parked:  # one that could not start gave its room back, and this one has got it already
+    def _start_ahead(self) -> None:
+        """Free room goes to those whose inputs are here, then to those whose inputs come."""
+        for run in self.ahead.without_room():
+            if run.grant is not None or run.job.stopping:  # one that could not start gave its room back to this one
                 continue
             run.grant = self._means.slots.take(run.key, needs_of(run.definition))
             if run.grant is None:
                 break
-            self._runner.go(run)
-
-    def _may_fetch_ahead(self, run: Run) -> bool:
-        """Whether there is disk for the inputs of one more job beside what runs."""
-        if self.ahead_left() <= 0:
-            return False
-        needed = sum(file.size or 0 for file in run.definition.inputs) * 2 + _DISK_MARGIN
-        disk = os.statvfs(self._means.workdir)
-        return disk.f_bavail * disk.f_frsize > needed
+            if run.parked:
+                self._runner.go(run)

@@ -1,7 +1,8 @@
-"""Ending what earlier pilots left of many payloads: all are told at once, and waited for together."""
+"""Ending what earlier pilots left of payloads and of transfers: all are told at once, and waited for together."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Sequence
 
@@ -9,6 +10,34 @@ from pilot.lib import kin
 from pilot.lib.cgroup import attach
 from pilot.lib.kin import Identity
 from pilot.lib.procfs import Proc
+
+TRANSFERS = "PILOT_TRANSFERS"
+"""The environment variable that marks every program that moves files for a pilot of one work directory."""
+
+
+def end_transfers(mark: str, grace_s: float, proc: Proc | None = None) -> list[int]:
+    """End the programs that a dead pilot had move files, found by their mark and older than this process; whom it met.
+
+    They would go on to write where their successors write.
+    """
+    proc = proc or Proc()
+    me = proc.stat(os.getpid())
+    if me is None or not mark:
+        return []
+    born = me.start_ticks
+    everyone = proc.everyone()
+    found = [
+        pid
+        for pid, stat in everyone.items()
+        if stat.alive and pid != me.pid and stat.start_ticks <= born and proc.has_variable(pid, TRANSFERS, mark)
+    ]
+    left = found
+    for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 2.0)):
+        left = [pid for pid in left if (stat := proc.stat(pid)) is not None and stat.alive]
+        if not left:
+            break
+        kin.signal_and_wait(left, number, patience_s, proc)
+    return found
 
 
 def end_all(identities: Sequence[Identity], grace_s: float, proc: Proc | None = None) -> list[list[int]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pilot.core.errors import PilotError, UnknownException
@@ -39,15 +41,79 @@ class Worker:
 
     def _serve(self) -> None:
         while (item := self._queue.get()) is not None:
-            work, done = item
-            try:
-                result, error = work(), None
-            except PilotError as known:
-                result, error = None, known
-            except Exception as unknown:  # noqa: BLE001 - the top of a thread: whatever went wrong belongs to the one who asked
-                result, error = None, UnknownException(f"{type(unknown).__name__}: {unknown}")
-                error.__cause__ = unknown
-            done(result, error)
+            _carry_out(*item)
+
+
+class Crew:
+    """Daemon threads called `name-0`, `name-1`, ... for work of several kinds; `most` is how many do one kind at once.
+
+    So work of one kind that does not get on holds up none of another. A thread is started when none is free, and kept.
+    `done` is called as a `Worker` does. Any thread may submit.
+    """
+
+    def __init__(self, name: str, most: Mapping[str, int]) -> None:
+        self._name = name
+        self._most = {kind: max(1, number) for kind, number in most.items()}
+        self._waiting: dict[str, deque[tuple[Callable[[], Any], Done]]] = {kind: deque() for kind in most}
+        self._busy = dict.fromkeys(most, 0)
+        self._idle = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, kind: str, work: Callable[[], Any], done: Done) -> None:
+        """Have `work` done as soon as a thread may do work of its kind; in order among its kind."""
+        with self._changed:
+            self._waiting[kind].append((work, done))
+            if self._startable() > self._idle:
+                self._idle += 1
+                name = f"{self._name}-{len(self._threads)}"
+                self._threads.append(threading.Thread(target=self._serve, name=name, daemon=True))
+                self._threads[-1].start()
+            self._changed.notify()
+
+    def close(self, seconds: float = 0.0) -> None:
+        """Take no more work; wait up to `seconds` in all for what is being done."""
+        end = time.monotonic() + seconds
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def _startable(self) -> int:
+        return sum(min(len(self._waiting[kind]), most - self._busy[kind]) for kind, most in self._most.items())
+
+    def _next(self) -> str | None:
+        return next(
+            (kind for kind in self._waiting if self._waiting[kind] and self._busy[kind] < self._most[kind]), None
+        )
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._next() is not None)
+                kind = self._next()
+                if self._closed or kind is None:
+                    return
+                self._idle -= 1
+                self._busy[kind] += 1
+                work, done = self._waiting[kind].popleft()
+            _carry_out(work, done)
+            with self._changed:
+                self._idle += 1
+                self._busy[kind] -= 1
+
+
+def _carry_out(work: Callable[[], Any], done: Done) -> None:
+    try:
+        result, error = work(), None
+    except PilotError as known:
+        result, error = None, known
+    except Exception as unknown:  # noqa: BLE001 - the top of a thread: whatever went wrong belongs to the one who asked
+        result, error = None, UnknownException(f"{type(unknown).__name__}: {unknown}")
+        error.__cause__ = unknown
+    done(result, error)
 
 
 def all_at_once(

@@ -8,6 +8,7 @@ import random
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,3 +159,33 @@ def test_a_stop_that_was_noted_before_the_death_is_carried_out_after_it(tmp_path
     assert not alive(bench.folder)
     with tarfile.open(bench.outputs / "job.1.log.tgz") as archive:
         assert any(name.endswith("/out.txt") for name in archive.getnames())
+
+
+def test_a_pilot_that_dies_at_any_commit_of_jobs_that_overlap_loses_none_of_them(tmp_path: Path) -> None:
+    """One runs, one waits with its inputs, one fetches them: every second commit is the last of a pilot."""
+    (tmp_path / "in.txt").write_text("some input\n")
+
+    def jobs() -> list[dict[str, Any]]:
+        inputs = {"in.txt": tmp_path / "in.txt"}
+        scripts = {n: f"echo $$ >> ../pids; cat in.txt > out.{n}.txt; sleep 0.02" for n in (1, 2, 3)}
+        return [shell_job(n, scripts[n], inputs=inputs, outputs=(f"out.{n}.txt",)) for n in scripts]
+
+    number, died = -1, True
+    while died:
+        number += 2
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        bench = Bench(folder, DummySource(jobs()))
+        try:
+            bench.run(prefetch_jobs=2, knobs=lambda store, n=number: setattr(store, "dies_after", n))  # type: ignore[misc]
+            died = False
+        except Died:
+            bench.source.jobs.extend(jobs())
+            bench.run(prefetch_jobs=2)
+        assert sorted(bench.source.final) == ["1.1", "2.1", "3.1"]
+        for n in (1, 2, 3):
+            assert bench.final(n).state is State.FINISHED, (number, bench.final(n).error)
+            assert (bench.outputs / f"out.{n}.txt").read_text() == "some input\n"
+        assert not alive(folder)
+        assert not list(folder.rglob("*.part"))
+    assert number > 30

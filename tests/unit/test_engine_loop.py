@@ -11,7 +11,7 @@ import pytest
 
 from pilot.core.errors import NoLocalSpace, PilotError, UnknownException
 from pilot.lib.loop import Loop
-from pilot.lib.worker import Worker
+from pilot.lib.worker import Crew, Worker
 
 
 @pytest.fixture
@@ -147,3 +147,25 @@ def test_whatever_work_raises_comes_back_as_a_pilot_error_and_the_thread_goes_on
     assert isinstance(seen[0], NoLocalSpace)
     assert isinstance(seen[1], UnknownException) and "KeyError" in str(seen[1])
     assert seen[2] is None
+
+
+def test_a_crew_does_other_work_while_all_of_one_kind_is_stuck_and_starts_no_more_threads_than_it_needs() -> None:
+    crew = Crew("crew", {"stuck": 2, "quick": 2})
+    go, begun, done = threading.Event(), threading.Semaphore(0), threading.Semaphore(0)
+
+    def stick() -> None:
+        begun.release()
+        go.wait(30)
+
+    for _ in range(3):
+        crew.submit("stuck", stick, lambda *_: done.release())
+    assert begun.acquire(timeout=30) and begun.acquire(timeout=30)
+    for _ in range(5):
+        crew.submit("quick", lambda: None, lambda *_: done.release())
+        assert done.acquire(timeout=30)
+    names = {thread.name for thread in threading.enumerate() if thread.name.startswith("crew-")}
+    assert 3 <= len(names) <= 4 and not begun.acquire(blocking=False), "two of the three are at work"
+    go.set()
+    assert all(done.acquire(timeout=30) for _ in range(3))
+    crew.close(30.0)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("crew-")]

@@ -39,7 +39,7 @@ def test_a_worker_shows_more_than_twice_a_minute_that_it_is_alive() -> None:
     waits: list[float] = []
     means: Any = SimpleNamespace(
         source=SimpleNamespace(beat=lambda: beats.append("beat")),
-        staging=SimpleNamespace(submit=lambda work, then: work()),
+        staging=SimpleNamespace(submit=lambda kind, work, then: work()),
         loop=SimpleNamespace(after=lambda seconds, again: waits.append(seconds)),
     )
     keep_beating(means)
