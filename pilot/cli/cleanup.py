@@ -18,17 +18,20 @@ from pilot.cli.tidying import targets, tell
 def command(urls: tuple[str, ...], listed: str | None, recursive: bool, dry_run: bool, as_json: bool) -> int:
     """Remove URLS, which are paths or URLs of storages; what is not there is fine.
 
-    If any of them is the root, the home or the current directory, one that holds these, or has `..` in it, nothing at
-    all is removed. Exit code 0: all are gone, 1: none, 2: some, or a refusal.
+    If any of them is the root, the home or the current directory, one that holds these, a link to one of them, has
+    `..` in it, or is a whole storage or bucket, nothing at all is removed. Exit code 0: all are gone, 1: none,
+    2: some, or a refusal.
     """
     from pilot.cli.staging import make_toolbox, tool_settings
     from pilot.lib.cancel import Cancel
-    from pilot.staging.tidy import Refused, refuse, remove
+    from pilot.staging.refusal import Refused, kept_places, refuse
+    from pilot.staging.tidy import remove
 
     wanted = targets(urls, listed, "remove", recursive)
+    kept = kept_places(os.environ, os.getcwd())
     try:
         for target in wanted:
-            refuse(target.url, (os.environ.get("HOME", ""), os.path.expanduser("~"), os.getcwd()))
+            refuse(target.url, kept)
     except Refused as error:
         raise click.UsageError(f"{error}; nothing was removed") from error
     toolbox = make_toolbox(tool_settings(os.environ))

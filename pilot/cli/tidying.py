@@ -21,7 +21,8 @@ def targets(urls: tuple[str, ...], listed: str | None, kind: str, recursive: boo
     from pilot.staging.entries import BadRequest
     from pilot.staging.request import Target, read_request
 
-    found = [Target(_absolute(url), recursive=recursive) for url in urls]
+    done = "made" if kind == "mkdir" else "removed"
+    found = [Target(_absolute(url, done), recursive=recursive) for url in urls]
     if listed is not None:
         try:
             text = sys.stdin.buffer.read() if listed == "-" else Path(listed).read_bytes()
@@ -31,7 +32,7 @@ def targets(urls: tuple[str, ...], listed: str | None, kind: str, recursive: boo
                 found += [msgspec.structs.replace(t, recursive=t.recursive or recursive) for t in entries]
             else:
                 lines = text.decode("utf-8", "surrogateescape").splitlines()
-                found += [Target(_absolute(line.strip()), recursive=recursive) for line in lines if line.strip()]
+                found += [Target(_absolute(line.strip(), done), recursive=recursive) for line in lines if line.strip()]
         except OSError as error:
             raise click.UsageError(f"{listed}: {error.strerror}") from error
         except BadRequest as error:
@@ -41,8 +42,18 @@ def targets(urls: tuple[str, ...], listed: str | None, kind: str, recursive: boo
     return found
 
 
-def _absolute(url: str) -> str:
-    """A path from where we are; joined as it stands, so that a `..` in it stays to be seen."""
+def _absolute(url: str, done: str) -> str:
+    """A path from where we are; joined as it stands, so that a `..` in it stays to be seen.
+
+    Raises `click.UsageError` for a `~` that no shell has replaced.
+    """
+    if url[:1] == "~":
+        raise click.UsageError(
+            f"{url}: ~ means nothing here; write ./{url} for a file of that name; nothing was {done}"
+        )
+    for manner in ("symlink:", "moveto:"):  # a path by the way a file came there
+        if url.startswith(manner):
+            url = url.removeprefix(manner).removeprefix("//")
     return url if "://" in url or url.startswith(("/", "file:")) else os.path.join(os.getcwd(), url)
 
 

@@ -137,15 +137,15 @@ class _Course:
         self.records = _records(options, request)
 
     def run(self) -> int:
-        from pilot.staging import report, tidy
+        from pilot.staging import refusal, report, tidy
 
         begin = time.perf_counter()
         deeds: list[Deed] = []
-        protected = (os.environ.get("HOME", ""), os.getcwd())
+        kept = refusal.kept_places(os.environ, os.getcwd())
         try:
             for target in self.request.removals:
-                tidy.refuse(target.url, protected)
-        except tidy.Refused as error:
+                refusal.refuse(target.url, kept)
+        except refusal.Refused as error:
             raise click.UsageError(str(error)) from error
         try:
             deeds += tidy.make_directories(self.request.directories, self.engine.toolbox, self.cancel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -12,7 +12,6 @@ from pilot.core.errors import Failure, PilotError
 from pilot.core.transfer import Direction, Endpoint
 from pilot.lib.cancel import Cancel
 from pilot.lib.files import local_path
-from pilot.lib.urls import shown
 from pilot.plugins.copytools.base import Fault, ToolError
 from pilot.staging.faults import failure_of
 from pilot.staging.request import Target
@@ -28,36 +27,6 @@ class Deed(msgspec.Struct, frozen=True, omit_defaults=True):
     files: int = 0
     bytes: int = 0
     failure: Failure | None = None
-
-
-class Refused(ValueError):
-    """A target that is never removed; says which and why."""
-
-
-def refuse(url: str, protected: Collection[str]) -> None:
-    """Raise `Refused` for what must not be removed.
-
-    That is: the root, anything with `..` in it, a storage as a whole, and the `protected` directories (home, current)
-    with all that contain them, by whatever name.
-    """
-    path = local_path(url)
-    if path is None:
-        rest = url.partition("://")[2].partition("?")[0]
-        parts = [part for part in rest.split("/")[1:] if part]
-        if not parts:
-            raise Refused(f"{shown(url)}: that is the whole storage")
-        if ".." in parts:
-            raise Refused(f"{shown(url)}: '..' may lead anywhere")
-        return
-    if not path.strip() or not path.startswith("/"):
-        raise Refused(f"{path!r} is no absolute path")
-    if ".." in path.split("/"):
-        raise Refused(f"{path}: '..' may lead anywhere")
-    head, name = os.path.split(os.path.normpath(path))
-    real = os.path.join(os.path.realpath(head), name)
-    for place in ("/", *(os.path.realpath(p) for p in protected if p)):
-        if real == place or os.path.commonpath((real, place)) == real:
-            raise Refused(f"{path}: that holds {place}" if real != place else f"{path} is never removed")
 
 
 def make_directories(targets: Sequence[Target], toolbox: Toolbox, cancel: Cancel) -> Iterator[Deed]:
@@ -113,10 +82,11 @@ def _told(kind: str, error: ToolError, failure: Failure) -> Failure:
 
 
 def _weigh(target: Target) -> tuple[int, int]:
-    """Files and bytes of a local target."""
+    """Files and bytes of a local target; a link is one file, however it is written."""
     path = local_path(target.url)
     if path is None:
         return 0, 0
+    path = os.path.normpath(path)
     try:
         found = os.lstat(path)
     except OSError:

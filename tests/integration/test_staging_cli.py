@@ -261,7 +261,18 @@ def test_cleanup_refuses_what_must_stay_and_then_removes_nothing(tmp_path: Path)
     (tmp_path / "way").symlink_to(tmp_path / "homes")
     (work / "f").write_text("x")
     here = [home, f"{home}/", tmp_path / "homes", work, ".", "..", "a/../../x", "~root/..", tmp_path / "way" / "me"]
-    victims = ["/", "//", *here, "file:///", "root://host//", "s3://bucket", "https://h/a/../b"]
+    victims = [
+        "/",
+        "//",
+        *here,
+        "~",
+        f"symlink://{home}",
+        "moveto:///",
+        "file:///",
+        "root://host//",
+        "s3://bucket",
+        "https://h/a/../b",
+    ]
     for victim in victims:
         done = pilot("cleanup", "-r", str(work / "f"), victim, cwd=work, HOME=str(home))
         assert done.returncode == 2, (victim, done.stderr)
