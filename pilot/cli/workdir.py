@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from pilot.cli.workplace import claims_book
+
 _NOTHING_FITS = 69
 
 
@@ -37,13 +39,16 @@ def command(
         raise click.UsageError(f"--need {error}") from error
     reaped: list[str] = []
     if reaping:
-        bases = {os.path.abspath(n if n[0] == "/" else os.environ.get(n) or "/tmp") for n in names}
-        reaped = [path for base in sorted(bases) for path in claims.reap(base)]
-    places = scratch.survey(os.environ, names, wanted, inodes, claims.reserved_bytes)
+        reaped = [path for base in scratch.paths_of(os.environ, names) for path in claims.reap(base)]
+    book = claims_book(os.environ)
+    places = scratch.survey(os.environ, names, wanted, inodes, lambda path: claims.reserved(path, book))
     chosen = scratch.choose(places, best)
     path = chosen.path if chosen else ""
     if chosen and making:
-        made = claims.make(chosen.path, wanted)
+        try:
+            made = claims.make(chosen.path, wanted)
+        except OSError as error:
+            raise click.ClickException(f"{chosen.path}: {error.strerror}") from error
         path = made.path
         made.release()
     if as_json:
@@ -57,7 +62,8 @@ def command(
         for place in places:
             mark = "*" if chosen is place else "+" if place.fits else "-"
             inodes_free = f", {place.free_inodes} inodes" if place.free_inodes else ""
-            fine = f"{size(place.free_bytes)}{inodes_free} free, {place.fs_type}"
+            claimed = f", {size(place.reserved_bytes)} of it claimed by other pilots" if place.reserved_bytes else ""
+            fine = f"{size(place.free_bytes)}{inodes_free} free{claimed}, {place.fs_type}"
             click.echo(": ".join(filter(None, (f"{mark} {place.name}", place.path, place.why or fine))))
     for gone in reaped:
         click.echo(f"removed {gone}, left by a pilot that died", err=True)

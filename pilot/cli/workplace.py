@@ -19,6 +19,7 @@ from pilot.core.settings import Settings
 
 if TYPE_CHECKING:
     from pilot.lib.claims import WorkDirectory
+    from pilot.lib.scratch import Place
 
 BRAINDUMP = "pilot.braindump.json"
 #: What wrappers look for where they started the pilot.
@@ -73,8 +74,8 @@ def workplace(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
         if _work_left(path):
             _log.warning("%s is left to the next pilot: there is work to be finished in it", path)
             made.leave()
-        else:
-            made.remove()
+        elif not made.remove():
+            _log.warning("%s could not be removed; the next pilot will try again", path)
 
 
 def _found(settings: Settings, environ: Mapping[str, str]) -> WorkDirectory:
@@ -86,38 +87,53 @@ def _found(settings: Settings, environ: Mapping[str, str]) -> WorkDirectory:
         need = scratch.need_bytes(settings.scratch_need, environ.get("PEGASUS_WN_TMP_MIN_SPACE", ""))
     except ValueError as error:
         raise click.UsageError(f"--scratch: {error}") from error
-    bases = dict.fromkeys(os.path.abspath(p) for n in names if (p := n if n[0] == "/" else environ.get(n, "")))
-    for base in bases:
+    for base in scratch.paths_of(environ, names):
         if made := claims.adopt(base, lambda path: _is_ours(Path(path), settings)):
             _log.info("%s: what a dead pilot left undone here is taken up", made.path)
             return made
         for gone in claims.reap(base, _is_kept):
             _log.info("removed %s, left by a pilot that died", gone)
-    places = scratch.survey(environ, names, need, _INODES, claims.reserved_bytes)
-    for place in places:
-        if not place.fits:
-            _log.log(
-                logging.INFO if place.path else logging.DEBUG,
-                "no work directory by %s: %s %s",
-                place.name,
-                place.path,
-                place.why,
-            )
-    fitting = [place for place in places if place.fits]
-    for place in sorted(fitting, key=lambda place: place.rank) if settings.scratch_best else fitting:
-        try:
-            return claims.make(place.path, need, partial(_why_not, place.path, need))
-        except OSError as error:
-            _log.warning("no work directory by %s: %s: %s", place.name, place.path, error.strerror or error)
-    reasons = "; ".join(f"{place.name}: {place.why}" for place in places if place.path)
-    raise NoPlace(f"no work directory with {need} bytes ({reasons or 'no candidate is set'})")
+    return _made(
+        scratch.survey(environ, names, need, _INODES, partial(_reserved, environ), False), need, settings, environ
+    )
 
 
-def _why_not(path: str, need: int) -> str:
-    """What has come to speak against a place since it was surveyed; asked while nobody else may claim anything."""
+def _made(places: list[Place], need: int, settings: Settings, environ: Mapping[str, str]) -> WorkDirectory:
+    """A new one in the first place that will do, or the best. Raises `NoPlace`.
+
+    Room is counted again, by one pilot at a time: another one may have set some aside for a moment.
+    """
     from pilot.lib import claims, scratch
 
-    return scratch.survey({}, [path], need, _INODES, claims.reserved_bytes)[0].why
+    def why_not(path: str) -> str:
+        return scratch.survey({}, [path], need, _INODES, partial(_reserved, environ))[0].why
+
+    reasons = {place.name: place.why for place in places if place.path}
+    for place in places:
+        if not place.fits:
+            level = logging.INFO if place.path else logging.DEBUG
+            _log.log(level, "no work directory by %s: %s %s", place.name, place.path, place.why)
+    likely = [place for place in places if place.fits or place.tight]
+    for place in sorted(likely, key=lambda place: place.rank) if settings.scratch_best else likely:
+        try:
+            return claims.make(place.path, need, partial(why_not, place.path), _INODES, claims_book(environ))
+        except OSError as error:
+            reasons[place.name] = error.strerror or str(error)
+            if place.fits:
+                _log.warning("no work directory by %s: %s: %s", place.name, place.path, reasons[place.name])
+    told = "; ".join(f"{name}: {why}" for name, why in reasons.items())
+    raise NoPlace(f"no work directory with {need} bytes ({told or 'no candidate is set'})")
+
+
+def claims_book(environ: Mapping[str, str]) -> str:
+    """Where this user's pilots on the node tell each other of their claims."""
+    return environ.get("PILOT_NODE_CLAIMS") or f"/tmp/.pilot-claims-{os.getuid()}"
+
+
+def _reserved(environ: Mapping[str, str], path: str) -> tuple[int, int]:
+    from pilot.lib import claims
+
+    return claims.reserved(path, claims_book(environ))
 
 
 def _braindump(path: Path) -> dict[str, object]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ from pilot.engine import concealed
 from pilot.engine.concealed import Concealed
 from pilot.engine.records import RECORD_FOLDERS, RECORDS
 from pilot.lib.files import write_atomically
+from pilot.lib.removal import remove_tree
 
 _KEPT_FOR_RERUN = frozenset({"job.json", "pilot.log", "heartbeat.json"})
 
@@ -46,7 +46,7 @@ def add_to_list(workdir: Path, job_id: int) -> None:
 def clean_up(directory: Path, keep: str) -> None:
     """Leave everything (`none` is cleaned), the records (`records`) or nothing (`all`). Never raises."""
     if keep == "all":
-        shutil.rmtree(directory, ignore_errors=True)
+        remove_tree(directory)
     elif keep == "records":
         _remove_all_but(directory, RECORDS, RECORD_FOLDERS)
 
@@ -69,7 +69,7 @@ def _remove_all_but(directory: Path, names: frozenset[str], whole: frozenset[str
             if entry.name in whole or (entry.name in names and entry.is_file(follow_symlinks=False)):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
+                remove_tree(entry.path)
             else:
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)

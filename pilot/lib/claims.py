@@ -1,7 +1,8 @@
 """Work directories with a claim: other pilots on the node count the space as taken, and a dead pilot's are reaped.
 
 A claim is a file beside the directory, locked by its owner for as long as that lives: the kernel lets go of the lock
-when the owner dies, however it dies. It tells which directory belongs to it and how many bytes it is going to need.
+when the owner dies, however it dies. It tells which directory belongs to it and how many bytes and files it is going
+to need. It is there before the directory is, and goes after it.
 """
 
 from __future__ import annotations
@@ -9,52 +10,54 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
-import shutil
-import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
-_PREFIX = "pilot."
-_CLAIM = ".claim"
-_LOCK = ".pilot-claims.lock"
-_LOOKED_AT = 20_000
+from pilot.lib.claimfile import PREFIX, SUFFIX, Found, claim_of, claims_in, drop_unwritten, is_ours, read_claim, turn
+from pilot.lib.claimfile import used as used_in
+from pilot.lib.removal import remove_tree
 
 
-class Claim(msgspec.Struct, frozen=True):
-    """What a claim file tells."""
+class Reserved(NamedTuple):
+    """What living pilots have claimed and not yet used up."""
 
-    directory: str
-    need_bytes: int
-    host: str
-    pid: int
-    uid: int
+    bytes: int = 0
+    inodes: int = 0
 
 
 class WorkDirectory:
     """A directory of our own and its claim. `remove` is called on every way out; a kill leaves both to be reaped."""
 
-    def __init__(self, path: str, claim: str, descriptor: int) -> None:
+    def __init__(self, path: str, claim: str, descriptor: int, note: str = "") -> None:
         self.path = path
         self._claim = claim
         self._descriptor = descriptor
+        self._note = note
 
-    def remove(self) -> None:
-        """Remove the directory with all in it, then the claim; safe to call twice."""
+    def remove(self) -> bool:
+        """Remove the directory with all in it, then the claim; safe to call twice.
+
+        What cannot be removed keeps its claim, for a later pilot to reap; whether all is gone.
+        """
         if self._descriptor < 0:
-            return
-        shutil.rmtree(self.path, ignore_errors=True)
+            return True
+        if not remove_tree(self.path):
+            self.leave()
+            return False
         self.release()
+        return True
 
     def leave(self) -> None:
         """Leave the directory and the claim, as if we had died: for a later pilot to adopt, or to reap."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+            self._unnote()
 
     def release(self) -> None:
         """Give up the claim and leave the directory as it is."""
@@ -63,58 +66,80 @@ class WorkDirectory:
                 os.unlink(self._claim)
             os.close(self._descriptor)
             self._descriptor = -1
+            self._unnote()
+
+    def _unnote(self) -> None:
+        if self._note:
+            with contextlib.suppress(OSError):
+                os.unlink(self._note)
 
 
-def make(base: str, need_bytes: int, why_not: Callable[[], str] = lambda: "") -> WorkDirectory:
-    """Make a directory below `base` and claim `need_bytes` for it. Raises `OSError`.
+def make(
+    base: str,
+    need_bytes: int,
+    why_not: Callable[[], str] = lambda: "",
+    need_inodes: int = 0,
+    book: str = "",
+) -> WorkDirectory:
+    """Make a directory below `base` and claim `need_bytes` and `need_inodes` for it. Raises `OSError`.
 
-    `why_not` is asked while nobody else below `base` may claim anything; what it says is the error (ENOSPC).
+    `why_not` is asked while nobody else of this user may claim anything below `base`, or anywhere on the node with the
+    same `book`; what it says is the error (ENOSPC). A book is a directory that knows of all claims of a node.
     """
-    with _turn(base):
+    with contextlib.ExitStack() as stack:
+        book = _opened(book)
+        if book:
+            stack.enter_context(turn(book))
+        stack.enter_context(turn(base))
         if why := why_not():
             raise OSError(errno.ENOSPC, why)
-        path = tempfile.mkdtemp(prefix=_PREFIX, dir=base)
-        claim = path + _CLAIM
-        facts = Claim(path, need_bytes, socket.gethostname(), os.getpid(), os.getuid())
+        descriptor, claim = tempfile.mkstemp(prefix=PREFIX, suffix=SUFFIX, dir=base)
+        path = claim.removesuffix(SUFFIX)
         try:
-            descriptor = os.open(claim, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(descriptor, msgspec.json.encode(facts))
+            os.fchmod(descriptor, 0o644)
+            os.write(descriptor, msgspec.json.encode(claim_of(path, need_bytes, need_inodes)))
+            os.mkdir(path, 0o700)
         except OSError:
-            os.rmdir(path)
-            raise
-        return WorkDirectory(path, claim, descriptor)
-
-
-def reserved_bytes(base: str) -> int:
-    """What living pilots have claimed below `base` and not yet used up."""
-    total = 0
-    for _, claim, descriptor in _claims(base):
-        if descriptor < 0:
-            total += max(0, claim.need_bytes - _used(claim.directory))
-        else:
+            os.unlink(claim)
             os.close(descriptor)
-    return total
+            raise
+        return WorkDirectory(path, claim, descriptor, _noted(book, claim))
+
+
+def reserved(base: str, book: str = "") -> Reserved:
+    """What living pilots of any user have claimed below `base` and not yet used up.
+
+    With a `book` also what this user's pilots have claimed elsewhere on the same file system.
+    """
+    size = files = 0
+    for found in [*claims_in(base), *_elsewhere(base, book)]:
+        if found.lives:
+            used = used_in(found.directory)
+            size += max(0, found.claim.need_bytes - used[0])
+            files += max(0, found.claim.need_inodes - used[1])
+        found.close()
+    return Reserved(size, files)
 
 
 def adopt(base: str, is_wanted: Callable[[str], bool]) -> WorkDirectory | None:
     """Take over the directory of a dead pilot of this user and node that `is_wanted`; None if there is none."""
-    found: WorkDirectory | None = None
+    taken: WorkDirectory | None = None
     try:
-        with _turn(base):
-            for path, claim, descriptor in _claims(base):
-                wanted = descriptor >= 0 and found is None and _is_ours(base, path, claim)
-                if wanted and os.path.isdir(claim.directory) and is_wanted(claim.directory):
-                    text = msgspec.json.encode(msgspec.structs.replace(claim, pid=os.getpid()))
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, text, 0)
-                    found = WorkDirectory(claim.directory, path, descriptor)
-                elif descriptor >= 0:
-                    os.close(descriptor)
+        with turn(base):
+            for found in claims_in(base):
+                wanted = not found.lives and taken is None and is_ours(base, found)
+                if wanted and os.path.isdir(found.directory) and is_wanted(found.directory):
+                    own = claim_of(found.directory, found.claim.need_bytes, found.claim.need_inodes)
+                    os.ftruncate(found.descriptor, 0)
+                    os.pwrite(found.descriptor, msgspec.json.encode(own), 0)
+                    taken = WorkDirectory(found.directory, found.path, found.descriptor)
+                else:
+                    found.close()
     except OSError:
         # A base that cannot be locked or read has nothing of ours.
-        return found
-    return found
+        return taken
+    return taken
 
 
 def reap(base: str, is_kept: Callable[[str, float], bool] = lambda path, age_s: False) -> list[str]:
@@ -124,85 +149,69 @@ def reap(base: str, is_kept: Callable[[str, float], bool] = lambda path, age_s: 
     """
     removed: list[str] = []
     try:
-        with _turn(base):
-            for path, claim, descriptor in _claims(base):
-                if descriptor < 0:
-                    continue
+        with turn(base):
+            drop_unwritten(base)
+            for found in claims_in(base):
                 try:
-                    age_s = time.time() - os.fstat(descriptor).st_mtime
-                    if _is_ours(base, path, claim) and not is_kept(claim.directory, age_s):
-                        shutil.rmtree(claim.directory, ignore_errors=True)
-                        os.unlink(path)
-                        removed.append(claim.directory)
+                    if not found.lives and _reaped(base, found, is_kept):
+                        removed.append(found.directory)
                 finally:
-                    os.close(descriptor)
+                    found.close()
     except OSError:
         # A base that cannot be locked or read has nothing of ours.
         return removed
     return removed
 
 
-def _is_ours(base: str, path: str, claim: Claim) -> bool:
-    """Whether a claim that nobody holds is a dead pilot's of ours: every word of it must fit what is on disk."""
-    fits = claim.directory + _CLAIM == path and os.path.dirname(claim.directory) == os.path.abspath(base)
-    if not fits or claim.host != socket.gethostname() or claim.uid != os.getuid():
+def _reaped(base: str, found: Found, is_kept: Callable[[str, float], bool]) -> bool:
+    age_s = time.time() - os.fstat(found.descriptor).st_mtime
+    if not is_ours(base, found) or is_kept(found.directory, age_s) or not remove_tree(found.directory):
         return False
-    if os.lstat(path).st_uid != os.getuid() or os.path.islink(claim.directory):
-        return False
-    try:
-        return os.lstat(claim.directory).st_uid == os.getuid()
-    except FileNotFoundError:
-        return True
+    os.unlink(found.path)
+    return True
 
 
-def _claims(base: str) -> Iterator[tuple[str, Claim, int]]:
-    """Claim file, its content, and a descriptor that holds its lock if nobody else does (-1: its owner lives)."""
+def _opened(book: str) -> str:
+    """The book, made if need be; empty if it cannot be used: then only claims below the same base count."""
+    if not book:
+        return ""
     try:
-        names = sorted(os.listdir(base))
+        os.makedirs(book, mode=0o700, exist_ok=True)
+        seen = os.lstat(book)
     except OSError:
-        return
-    for name in names:
-        if not (name.startswith(_PREFIX) and name.endswith(_CLAIM)):
-            continue
-        path = os.path.join(os.path.abspath(base), name)
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:
-            continue
-        try:
-            claim = msgspec.convert(json.loads(os.read(descriptor, 1 << 16)), Claim)
-        except (ValueError, OSError):
-            os.close(descriptor)
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            yield path, claim, -1
-            continue
-        yield path, claim, descriptor
+        return ""
+    return book if seen.st_uid == os.getuid() and not os.path.islink(book) else ""
 
 
-@contextlib.contextmanager
-def _turn(base: str) -> Iterator[None]:
-    """One pilot at a time counts, claims and reaps below a base."""
-    path = os.path.join(base, f"{_LOCK}.{os.getuid()}")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def _noted(book: str, claim: str) -> str:
+    if not book:
+        return ""
+    note = os.path.join(book, f"{os.path.basename(claim)}.{os.getpid()}.{time.monotonic_ns():x}")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        os.symlink(os.path.abspath(claim), note)
+    except OSError:
+        return ""
+    return note
 
 
-def _used(directory: str) -> int:
-    """Bytes in a directory; a very large one is taken for what was counted so far."""
-    total = count = 0
-    for root, _, names in os.walk(directory):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(root, name)).st_blocks * 512
-            count += 1
-            if count > _LOOKED_AT:
-                return total
-    return total
+def _elsewhere(base: str, book: str) -> list[Found]:
+    """Claims that the book knows, of other directories of the same file system; notes of what is gone are removed."""
+    found: list[Found] = []
+    if not book or not _opened(book):
+        return found
+    with contextlib.suppress(OSError):
+        device = os.stat(base).st_dev
+        for name in os.listdir(book):
+            note = os.path.join(book, name)
+            if not os.path.islink(note):
+                continue
+            claim = os.readlink(note)
+            if not os.path.lexists(claim):
+                os.unlink(note)
+            elif os.stat(os.path.dirname(claim)).st_dev == device and not _same(os.path.dirname(claim), base):
+                found += filter(None, [read_claim(claim)])
+    return found
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-#: Orders of environment variables; what begins with a slash is a path.
+#: Orders of environment variables; what has a slash in it is a path. `NAME:-PATH`: the path where NAME is not set.
 PRESETS: dict[str, tuple[str, ...]] = {
     "seed-3.1": (
         "PEGASUS_WN_TMP",
@@ -25,7 +25,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     ),
     "pegasus-5": (
         "PEGASUS_WN_TMP",
-        "_CONDOR_SCRATCH_DIR",
+        "_CONDOR_SCRATCH_DIR:-.",
         "OSG_WN_TMP",
         "TG_NODE_SCRATCH",
         "TG_CLUSTER_SCRATCH",
@@ -46,7 +46,10 @@ _RDONLY, _NOEXEC = 1, 8
 
 
 class Place(msgspec.Struct, frozen=True):
-    """One candidate. `why` is empty if it fits, else tells what is wrong. Bytes; `reserved` is other pilots' share."""
+    """One candidate. `why` is empty if it fits, else tells what is wrong. `reserved_...` is other pilots' share.
+
+    `tight`: it lacks room, which may be back in a moment.
+    """
 
     name: str
     path: str
@@ -54,8 +57,10 @@ class Place(msgspec.Struct, frozen=True):
     free_bytes: int = 0
     free_inodes: int = 0
     reserved_bytes: int = 0
+    reserved_inodes: int = 0
     fs_type: str = ""
     noexec: bool = False
+    tight: bool = False
 
     @property
     def fits(self) -> bool:
@@ -70,10 +75,13 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def order_of(words: str) -> tuple[str, ...]:
-    """A preset's name, or variables and paths separated by commas or blanks. Raises `ValueError` for an empty one."""
+    """A preset's name, or variables and paths separated by commas, or by blanks where there is no comma.
+
+    Raises `ValueError` for an empty one.
+    """
     if words in PRESETS:
         return PRESETS[words]
-    names = tuple(words.replace(",", " ").split())
+    names = tuple(filter(None, (word.strip() for word in words.split(",")))) if "," in words else tuple(words.split())
     if not names:
         raise ValueError("the order names nothing")
     return names
@@ -97,13 +105,17 @@ def survey(
     order: Sequence[str],
     need_bytes: int,
     need_inodes: int = 0,
-    reserved: Callable[[str], int] = lambda path: 0,
+    reserved: Callable[[str], tuple[int, int]] = lambda path: (0, 0),
+    set_aside: bool = True,
 ) -> list[Place]:
-    """Look at every candidate in order. `reserved` tells the bytes that other pilots have claimed below a path."""
+    """Look at every candidate in order. `reserved` tells the bytes and files that other pilots have claimed there.
+
+    With `set_aside` the bytes are allocated for a moment, where the file system can: then a quota shows.
+    """
     places: list[Place] = []
     seen: set[str] = set()
     for name in order:
-        path = name if name.startswith("/") else environment.get(name, "")
+        name, path = _named(name, environment)
         if not path:
             places.append(Place(name, "", "not set"))
             continue
@@ -112,7 +124,7 @@ def survey(
             places.append(Place(name, path, "the same as an earlier one"))
             continue
         seen.add(path)
-        places.append(_look(name, path, need_bytes, need_inodes, reserved))
+        places.append(_look(name, path, need_bytes, need_inodes, reserved, set_aside))
     return places
 
 
@@ -124,35 +136,66 @@ def choose(places: Sequence[Place], best: bool = False) -> Place | None:
     return min(fitting, key=lambda place: place.rank) if best else fitting[0]
 
 
-def _look(name: str, path: str, need_bytes: int, need_inodes: int, reserved: Callable[[str], int]) -> Place:
+def paths_of(environment: Mapping[str, str], order: Sequence[str]) -> list[str]:
+    """The candidates of an order that are set, absolute, each once."""
+    named = (_named(name, environment)[1] for name in order)
+    return list(dict.fromkeys(os.path.abspath(path) for path in named if path))
+
+
+def on_network(path: str) -> bool:
+    """Whether other hosts may use the file system too."""
+    return _fs_type(path) in _NETWORK
+
+
+def _named(word: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    """The name and the path of a word of the order; the path is empty for a variable that is not set."""
+    name, _, default = word.partition(":-")
+    return (name, name) if "/" in name else (name, environment.get(name, "") or default)
+
+
+def _look(
+    name: str,
+    path: str,
+    need_bytes: int,
+    need_inodes: int,
+    reserved: Callable[[str], tuple[int, int]],
+    set_aside: bool,
+) -> Place:
     try:
         found = os.statvfs(path)
     except OSError as error:
         return Place(name, path, error.strerror or str(error))
     fs_type = _fs_type(path)
+    claimed = reserved(path)
     place = Place(
         name=name,
         path=path,
         free_bytes=found.f_bavail * found.f_frsize,
         free_inodes=found.f_favail,
-        reserved_bytes=reserved(path),
+        reserved_bytes=claimed[0],
+        reserved_inodes=claimed[1],
         fs_type=fs_type,
         noexec=bool(found.f_flag & _NOEXEC),
     )
     free = place.free_bytes - place.reserved_bytes
-    why = ""
+    inodes = place.free_inodes - place.reserved_inodes
+    why, tight = "", False
     if not os.path.isdir(path):
         why = "not a directory"
     elif found.f_flag & _RDONLY:
         why = "read-only"
     elif free < need_bytes:
-        claimed = f", {place.reserved_bytes} of them claimed by other pilots" if place.reserved_bytes else ""
-        why = f"{place.free_bytes} bytes free{claimed}, {need_bytes} needed"
-    elif found.f_files and found.f_favail < need_inodes:
-        why = f"{found.f_favail} inodes free, {need_inodes} needed"
+        why, tight = _lacking("bytes", place.free_bytes, place.reserved_bytes, need_bytes), True
+    elif found.f_files and inodes < need_inodes:
+        why, tight = _lacking("inodes", place.free_inodes, place.reserved_inodes, need_inodes), True
     else:
-        why = _try_to_write(path, need_bytes if fs_type in _ALLOCATES else 0)
-    return msgspec.structs.replace(place, why=why)
+        why = _try_to_write(path, need_bytes if set_aside and fs_type in _ALLOCATES else 0)
+    return msgspec.structs.replace(place, why=why, tight=tight)
+
+
+def _lacking(what: str, free: int, reserved: int, need: int) -> str:
+    claimed = f", {reserved} of them claimed by other pilots" if reserved else ""
+    return f"{free} {what} free{claimed}, {need} needed"
 
 
 def _try_to_write(path: str, size: int) -> str:

@@ -14,6 +14,7 @@ import pytest
 from pilot.lib import claims
 from pilot.lib.program import own_command, own_environment
 from tests.pilots import QUICK, Site, patience
+from tests.small_disk import small_disk
 
 
 class Node:
@@ -133,3 +134,39 @@ def test_a_work_directory_that_is_named_is_used_and_stays(node: Node, tmp_path: 
     node.site.shell("true")
     assert node.pilot("--jobs", "1", "--workdir", str(tmp_path / "named")).wait(60) == 0, node.log.read_text()
     assert (tmp_path / "named" / "pilot.db").exists() and node.left() == []
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["a directory for each", "one directory"])
+def test_pilots_that_start_at_once_never_count_the_same_space(apart: bool, node: Node, tmp_path: Path) -> None:
+    """Room for three on a disk, five pilots: as batch systems do it, each has a directory of its own there, or none."""
+    with small_disk(tmp_path / "disk", 50) as disk:
+        for _ in range(5):
+            node.site.shell("sleep 300")
+        for number in range(5):
+            (disk / str(number)).mkdir(exist_ok=True)
+            own = str(disk / str(number)) if apart else str(disk)
+            book = str(tmp_path / "book")
+            node.pilot("--jobs", "1", "--scratch-need", "15M", SCRATCH=own, PILOT_NODE_CLAIMS=book)
+        assert patience(lambda: sum(pilot.poll() is not None for pilot in node.pilots) == 2, 60.0)
+        assert patience(lambda: len(list(disk.rglob("payload.stdout"))) == 3, 60.0)
+        assert sorted(pilot.poll() or 0 for pilot in node.pilots) == [0, 0, 0, 69, 69]
+        logs = [(node.start / f"log-{number}").read_text() for number in range(5)]
+        assert sum("claimed by other pilots" in log for log in logs) == 2
+        for pilot in node.pilots:
+            pilot.kill()
+            pilot.wait()
+        assert node.pilot("--queue", "ANOTHER", "--scratch-need", "40M", SCRATCH=str(disk)).wait(60) == 0, (
+            "the dead need nothing"
+        )
+        for process in _running_below(disk):
+            os.kill(process, signal.SIGKILL)
+
+
+def _running_below(disk: Path) -> list[int]:
+    """What the payloads of killed pilots have left running: by their directory they are this test's."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and os.readlink(entry / "cwd").startswith(str(disk)):
+                found.append(int(entry.name))
+    return found

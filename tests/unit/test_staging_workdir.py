@@ -38,7 +38,7 @@ def test_each_rejection_has_its_reason(tmp_path: Path) -> None:
     assert "needed" in full.why
     (few,) = scratch.survey(env, ("D",), 1, need_inodes=1 << 60)
     assert "inodes" in few.why or os.statvfs(tmp_path).f_files == 0
-    (taken,) = scratch.survey(env, ("D",), 1, reserved=lambda path: 1 << 60)
+    (taken,) = scratch.survey(env, ("D",), 1, reserved=lambda path: (1 << 60, 0))
     assert "claimed by other pilots" in taken.why
 
 
@@ -68,13 +68,13 @@ def test_the_best_is_a_local_disk_before_the_network_and_before_memory() -> None
 
 def test_a_claim_counts_until_it_is_used_up_or_given_back(tmp_path: Path) -> None:
     made = claims.make(str(tmp_path), 1_000_000)
-    assert claims.reserved_bytes(str(tmp_path)) == 1_000_000
+    assert claims.reserved(str(tmp_path)).bytes == 1_000_000
     (Path(made.path) / "data").write_bytes(b"x" * 400_000)
-    assert 500_000 < claims.reserved_bytes(str(tmp_path)) < 700_000
+    assert 500_000 < claims.reserved(str(tmp_path)).bytes < 700_000
     assert claims.reap(str(tmp_path)) == [], "its owner lives"
     made.remove()
     made.remove()
-    assert claims.reserved_bytes(str(tmp_path)) == 0
+    assert claims.reserved(str(tmp_path)).bytes == 0
     assert [name for name in os.listdir(tmp_path) if not name.startswith(".")] == []
 
 
@@ -95,7 +95,7 @@ def test_what_a_killed_pilot_left_is_reaped_and_nothing_else(tmp_path: Path) -> 
     (tmp_path / "pilot.forged.claim").write_text(json.dumps(forged))
     (tmp_path / "pilot.junk.claim").write_text("not json")
     assert claims.reap(str(tmp_path)) == []
-    assert claims.reserved_bytes(str(tmp_path)) > 0
+    assert claims.reserved(str(tmp_path)).bytes > 0
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stdout.close()
@@ -106,7 +106,7 @@ def test_what_a_killed_pilot_left_is_reaped_and_nothing_else(tmp_path: Path) -> 
 
 def test_a_place_is_claimed_only_while_nothing_speaks_against_it(tmp_path: Path) -> None:
     def full() -> str:
-        (here,) = scratch.survey({}, [str(tmp_path)], 1 << 60, reserved=claims.reserved_bytes)
+        (here,) = scratch.survey({}, [str(tmp_path)], 1 << 60, reserved=claims.reserved)
         return here.why
 
     with pytest.raises(OSError, match="needed"):
@@ -126,7 +126,7 @@ def test_what_is_left_on_purpose_is_adopted_once_by_whoever_wants_it_and_reaped_
     mine = claims.adopt(base, lambda path: path == made.path)
     assert mine is not None and mine.path == made.path
     assert claims.adopt(base, lambda path: True) is None and claims.reap(base) == []
-    assert claims.reserved_bytes(base) == 5000
+    assert claims.reserved(base).bytes == 5000
     mine.remove()
     assert [name for name in os.listdir(tmp_path) if not name.startswith(".")] == []
 
