@@ -47,8 +47,11 @@ _LOCAL = "LOCAL"
 _CVMFS = "atlas.cern.ch/repo/sw/local/etc"
 
 
-def queue_of(settings: Settings, workdir: Path, environ: Mapping[str, str], info: Info | None = None) -> Known:
-    """What is known of the settings' queue; `info` is what the user's files say of that.
+def queue_of(
+    settings: Settings, workdir: Path, environ: Mapping[str, str], info: Info | None = None, cached: bool = True
+) -> Known:
+    """What is known of the settings' queue; `info` is what the user's files say of that. What was fetched is kept in
+    the work directory if it is to be `cached`.
 
     Raises `PilotError` with the exit codes 71, 72, 78 or 83 for a queue that cannot be used.
     """
@@ -66,7 +69,7 @@ def queue_of(settings: Settings, workdir: Path, environ: Mapping[str, str], info
         InfoSettings(
             queue=settings.queue,
             **{what: tuple(Place(name, where) for name, where in found) for what, found in places.items()},
-            cache_dir=str(workdir / ".cache"),
+            cache_dir=str(workdir / ".cache") if cached else "",
             fresh_s=info.cache_s,
             local_s=info.local_s,
             rounds=info.rounds,

@@ -57,23 +57,43 @@ class _Run(click.Command):
 @click.option(
     "--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]), help="of the log on stderr"
 )
+@click.option("--explain", is_flag=True, help="print where the files of the jobs in FILES would come from and go to")
+@click.option("--json", "as_json", is_flag=True, help="with --explain: one JSON document")
 @settings_of.options()
 @click.pass_context  # type: ignore[arg-type]
-def command(ctx: click.Context, files: tuple[Path, ...], config: tuple[Path, ...], log_level: str, **flags: Any) -> int:
+def command(
+    ctx: click.Context,
+    files: tuple[Path, ...],
+    config: tuple[Path, ...],
+    log_level: str,
+    explain: bool,
+    as_json: bool,
+    **flags: Any,
+) -> int:
     """Take jobs from a source, run them, report them.
 
     FILES are job descriptions (JSON or JSON lines) for `--source local`, which needs one at least. Jobs that an earlier
     pilot left unfinished in the same work directory are brought to their end first, and without FILES alone.
+
+    With `--explain` nothing is moved, started or asked of a job server: the plan of the jobs in FILES is printed, each
+    place of a file in its order and why others are left out. Exit code 1 if a file could not be moved.
     """
     from pilot.lib import log
 
     settings = as_worker(settings_of.load(flags, config), chosen=bool(flags.get("source")))
     info, own = info_of(config), for_payloads(config)
+    redactor = Redactor()
+    if explain:
+        from pilot.cli import explaining
+
+        log.to_stderr(log_level, redactor)
+        return explaining.explain(settings, files, info, redactor, as_json)
+    if as_json:
+        raise click.UsageError("--json goes with --explain")
     if files and settings.source != "local":
         raise click.UsageError(f"{files[0]}: files are for --source local, the source is {settings.source!r}")
     if settings.source == "panda" and not settings.url:
         raise click.UsageError("--url is missing: the base URL of the job server (or --source local FILE)")
-    redactor = Redactor()
     log.to_stderr(log_level, redactor)
     for note in ctx.meta["pilot.notes"]:
         logging.getLogger("pilot").info("%s", note)

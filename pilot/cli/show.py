@@ -9,6 +9,7 @@ import click
 
 from pilot.cli import show_ranges, show_worker
 from pilot.cli.place import db_option, json_option, print_json, reading, the_job
+from pilot.cli.planned import plan_text, worth_telling
 from pilot.cli.tables import clock, seconds, size, table, where
 from pilot.core.errors import FileHandlingFailure
 from pilot.insight.ranges import ranges_of
@@ -48,6 +49,7 @@ def command(job: str | None, ranges: bool, worker: int | None, db: Path, as_json
         _usage,
         lambda known: show_ranges.told(known["event_ranges"]),
         _files,
+        _plan,
         _phases,
         _messages,
     ):
@@ -110,6 +112,12 @@ def _files(job: dict[str, Any]) -> str:
         (f["direction"], f["lfn"], f["state"], size(f["size"]), f["error"] or where(f["target"])) for f in job["files"]
     ]
     return "\n" + table(("files", "LFN", "state", "size", "where"), rows, right=("size",)) if rows else ""
+
+
+def _plan(job: dict[str, Any]) -> str:
+    """Where files were to come from and to go, as far as there was a choice."""
+    plans = [plan for plan in job["plan"] if worth_telling(plan, job["transfers"])]
+    return f"\nplan\n----\n{plan_text(plans, job['transfers'])}" if plans else ""
 
 
 def _phases(job: dict[str, Any]) -> str:

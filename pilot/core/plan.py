@@ -32,6 +32,7 @@ class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
 
     url: str
     rse: str = ""
+    site: str = ""
     near: str = ""
     copytool: str = ""
     in_place: bool = False
@@ -44,7 +45,7 @@ class FilePlan(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `direction` is `in`, `out`, or `log`. `how` is `copy`, `in place` or `fetched by events` for an input, with the
     reason in `because`; `by` tells who knows of its places. `places` are in the order in which they are tried; of an
-    output all are fed unless `alternative`, which come after them: storages that take it if the first does not.
+    output all are fed. `alternative` takes an output that the first does not, or `otherwise` tells why nothing would.
     `error` and `code` tell why the file cannot be moved at all.
     """
 
@@ -59,5 +60,6 @@ class FilePlan(msgspec.Struct, frozen=True, omit_defaults=True):
     alternative: tuple[Candidate, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    otherwise: str = ""
     error: str = ""
     code: int = 0

@@ -9,6 +9,7 @@ import sqlite3
 import time
 
 from pilot.core.errors import FileHandlingFailure
+from pilot.db.plans import SCHEMA as PLANS
 from pilot.db.ranges import LOSSES
 from pilot.db.ranges import SCHEMA as EVENT_RANGES
 from pilot.db.runs import SCHEMA as RUNS
@@ -63,6 +64,7 @@ MIGRATIONS: list[tuple[str, str]] = [
     ("0002_event_ranges", EVENT_RANGES),
     ("0003_runs", RUNS),
     ("0004_losses", LOSSES),
+    ("0005_plans", PLANS),
 ]
 
 

@@ -22,6 +22,7 @@ from pilot.core.lifecycle import Job, Phase
 from pilot.core.usage import Sample
 from pilot.db.connection import json_text
 from pilot.db.messages import Messages
+from pilot.db.plans import Plans
 from pilot.db.processes import Processes
 from pilot.db.runs import Runs
 from pilot.db.schema import migrate
@@ -39,7 +40,7 @@ class StoredJob(msgspec.Struct, frozen=True):
     directory: str
 
 
-class Store(Runs, Messages, Processes, Transfers):
+class Store(Runs, Messages, Processes, Transfers, Plans):
     """What the pilot knows, on disk. Every method outside `transaction` is a transaction of its own.
 
     `clean` takes known secrets out of what is written of a job's course; its description comes without them.

@@ -11,13 +11,12 @@ from pilot.core.errors import (
     Failure,
     MissingInputFile,
     NoSuchFile,
-    PilotError,
     RemoteFileCouldNotBeOpened,
     TransformDownloadFailure,
 )
-from pilot.core.job import JobDefinition
 from pilot.core.transfer import Attempt, Direction, Endpoint, Outcome, Transfer
 from pilot.engine import records
+from pilot.engine.forecast import fetched_first, is_contained, note_inputs
 from pilot.engine.kept import inputs_here
 from pilot.engine.means import Means, Run
 from pilot.engine.noting import noted, noting
@@ -28,7 +27,6 @@ from pilot.lib.files import file_url, local_path, safe_join, write_atomically
 from pilot.lib.urls import shown
 from pilot.plugins.copytools.base import Fault, ToolError
 from pilot.runtime.payload_command import downloaded_name
-from pilot.runtime.prefetch import is_prefetched
 from pilot.staging.inplace import plan_in_place
 from pilot.staging.measured import speeds_of
 from pilot.staging.plan import plan_stage_in, read_activities
@@ -61,6 +59,7 @@ def stage_in(means: Means, run: Run) -> StagedIn:
     found = means.catalogue.find(definition, site, run.cancel) if means.catalogue else {}
     _tell_silence(run, found)
     speeds = means.speeds.known()
+    note_inputs(means, run, site, found, speeds)
     transfers = plan_stage_in(definition, str(run.directory), site, found, speeds)
     sources = {transfer.lfn: transfer.sources for transfer in transfers}
     planned = plan_in_place(definition, site, sources, found, speeds, read_activities(definition, site))
@@ -107,20 +106,13 @@ def with_silence(outcome: Outcome, told: Resolved | None) -> Outcome:
     return msgspec.structs.replace(outcome, failure=first.with_cause(then))
 
 
-def fetched_first(definition: JobDefinition) -> JobDefinition:
-    """The job without those inputs that are fetched event by event while its payload runs."""
-    if not (definition.event_service and definition.use_prefetcher):
-        return definition
-    return msgspec.structs.replace(definition, inputs=tuple(i for i in definition.inputs if not is_prefetched(i)))
-
-
 def _left_in_place(
     means: Means, run: Run, transfers: Sequence[Transfer], planned: Mapping[str, Sequence[Endpoint]]
 ) -> tuple[dict[str, Outcome], dict[str, list[Attempt]]]:
     """The inputs that can be read where they are, by LFN, and what was tried of those that cannot."""
     left: dict[str, Outcome] = {}
     tried: dict[str, list[Attempt]] = {}
-    inside = bool(planned) and _is_contained(means, run)  # where files of this machine may not be seen
+    inside = bool(planned) and is_contained(means, run)  # where files of this machine may not be seen
     test = means.queue_for(run.definition).flags.get(_UNTESTED, "true").lower() != "false"
     for transfer in transfers:
         places = planned.get(transfer.lfn, ())
@@ -142,14 +134,6 @@ def _left_in_place(
                 )
                 break
     return left, tried
-
-
-def _is_contained(means: Means, run: Run) -> bool:
-    try:
-        queue = means.queue_for(run.definition)
-        return means.boxes.box_of(run.definition, queue, run.key, str(run.directory), "", run.grant) is not None
-    except PilotError:
-        return False  # the start of the payload fails for that reason, and says so
 
 
 def _look(means: Means, run: Run, transfer: Transfer, place: Endpoint, test: bool) -> Attempt:

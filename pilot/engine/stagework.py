@@ -29,6 +29,7 @@ from pilot.core.update import StoredFile
 from pilot.engine import records
 from pilot.engine.archive import MAX_FILE_BYTES, make_log_archive
 from pilot.engine.concealed import PAYLOADS_OWN
+from pilot.engine.forecast import note_outputs
 from pilot.engine.jobdir import clean_up
 from pilot.engine.kept import drop_halves, outputs_there
 from pilot.engine.means import Means, Run
@@ -155,6 +156,7 @@ def _send(means: Means, run: Run, files: list[OutputFile]) -> tuple[list[Outcome
     if not files:
         return [], None
     site = means.site_for(run.definition)
+    note_outputs(means, run, files, site)
     try:
         sends = means.transferer.toolbox.sends
         transfers = plan_stage_out(run.definition, files, str(run.directory), site, movable=sends)

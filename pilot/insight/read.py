@@ -9,7 +9,7 @@ from typing import Any
 
 from pilot.core.errors import FileHandlingFailure
 
-_JSON_COLUMNS = frozenset({"error", "definition", "facts", "checksums", "body", "answer", "identity"})
+_JSON_COLUMNS = frozenset({"error", "definition", "facts", "checksums", "body", "answer", "identity", "plan"})
 
 
 class Reader:
@@ -44,6 +44,7 @@ class Reader:
         found["phases"] = self._rows("SELECT at, event, phase, error FROM phases WHERE key = ? ORDER BY id", key)
         found["files"] = self._rows("SELECT * FROM files WHERE key = ? ORDER BY direction, lfn", key)
         found["transfers"] = self._rows("SELECT * FROM transfers WHERE key = ? ORDER BY id", key)
+        found["plan"] = self.plan(key)
         found["messages"] = self._rows(
             "SELECT id, state, final, created, tries, sent, answered, accepted, answer FROM messages WHERE key = ?"
             " ORDER BY id",
@@ -52,6 +53,14 @@ class Reader:
         found["processes"] = self._rows("SELECT * FROM processes WHERE key = ? ORDER BY id", key)
         found["samples"] = self._rows("SELECT count(*) AS n, max(at) AS last FROM samples WHERE key = ?", key)[0]
         return found
+
+    def plan(self, key: str) -> list[dict[str, Any]]:
+        """What was planned for each file of a job, inputs first (`core.plan.FilePlan`); empty before anything was, and
+        where a pilot wrote the PilotDB that kept no plans."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'plans'"):
+            return []
+        rows = self._rows("SELECT plan FROM plans WHERE key = ? ORDER BY part = 'in' DESC, part = 'log'", key)
+        return [file for row in rows for file in row["plan"]]
 
     def samples(self, key: str) -> list[dict[str, Any]]:
         """The time series of one payload."""

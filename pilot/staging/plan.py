@@ -45,9 +45,14 @@ def plan_stage_in(
     for item in (first[lfn] for lfn in dict.fromkeys(item.lfn for item in definition.inputs)):
         told = (found or {}).get(f"{item.scope}:{item.lfn}")
         own = sources_of(item, local_name(item), site, activities, told, speeds)
-        usable = [t for t in tools if t != _BY_CATALOGUE] if told is not None and told.silence else tools
-        transfers.append(_stage_in(item, workdir, input_route(item, local_name(item), own, site), usable, told))
+        route = input_route(item, local_name(item), own, site)
+        transfers.append(_stage_in(item, workdir, route, tools_for_input(tools, told), told))
     return tuple(transfers)
+
+
+def tools_for_input(tools: Sequence[str], told: Resolved | None) -> tuple[str, ...]:
+    """Those of the tools that can fetch an input; where the catalogue is silent of it, not the one that asks that."""
+    return tuple(tool for tool in tools if tool != _BY_CATALOGUE or told is None or told.silence is None)
 
 
 def read_tools(definition: JobDefinition, site: StagingSite) -> tuple[str, ...]:
