@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pilot.lib.cgroup import Bounds, Group, Reading, field, kill_each, number, put, stalled_s, text
+from pilot.lib.numa import cpu_list
 
 CONTROLLERS = ("memory", "pids", "cpu", "io", "cpuset")
 _PERIOD_US = 100_000
@@ -68,11 +69,23 @@ def _bound(directory: Path, bounds: Bounds) -> list[str]:
         held.append("cores")
     if bounds.processes and put(directory / "pids.max", str(bounds.processes)):
         held.append("processes")
-    if bounds.cpus and put(directory / "cpuset.cpus", ",".join(map(str, sorted(bounds.cpus)))):
+    if bounds.cpus and _confine(directory / "cpuset.cpus", bounds.cpus):
         held.append("cpus")
-    if bounds.memory_nodes and put(directory / "cpuset.mems", ",".join(map(str, sorted(bounds.memory_nodes)))):
+    if bounds.memory_nodes and _confine(directory / "cpuset.mems", bounds.memory_nodes):
         held.append("memory_nodes")
     return held
+
+
+def _confine(file: Path, wanted: frozenset[int]) -> bool:
+    """Have the group keep to a set. The kernel takes any, and grants of it what the group above has: members would have
+    a part alone, or everything; then the set is taken back."""
+    if not put(file, ",".join(map(str, sorted(wanted)))):
+        return False
+    granted = text(f"{file}.effective")
+    if granted and cpu_list(granted) != wanted:
+        put(file, "\n")
+        return False
+    return True
 
 
 def _block_io(content: str) -> tuple[int, int]:

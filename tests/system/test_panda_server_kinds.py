@@ -7,8 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pilot.core.errors import PilotError
+from pilot.plugins.sources.base import Capacity
+from pilot.plugins.sources.panda import PandaSource
 from pilot.plugins.sources.panda_credentials import PandaCredentials
 from pilot.plugins.sources.panda_settings import DialectName, PandaSettings
 from tests.system.panda_site import PandaSite
@@ -133,3 +136,8 @@ def test_keys_are_given_to_who_may_have_them(panda_site: PandaSite) -> None:
     with pytest.raises(PilotError, match="missing"):
         credentials.key_pair("public", "none")
     credentials.close()
+    (number,) = panda_site.submit("date")
+    source = PandaSource(replace(settings, want_proxy_key=True))
+    (job,) = source.acquire(Capacity(jobs=1)).jobs
+    source.close()
+    assert str(job["PandaID"]) == str(number) and {"credname", "myproxy"} <= job.keys()

@@ -108,6 +108,16 @@ def test_bounds_are_written_as_v2_wants_them(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("granted", "held"), [("1-3", False), ("1", False), ("1,5", True), ("", True)])
+def test_processors_that_the_group_above_has_not_are_not_wished_for(
+    tmp_path: Path, granted: str, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroup_v2, "text", lambda path: granted if str(path).endswith("cpuset.cpus.effective") else "")
+    group = cgroup_v2.make(tmp_path / "job", Bounds(cpus=frozenset({1, 5})))
+    assert group is not None and ("cpus" in group.enforced) is held
+    assert (tmp_path / "job/cpuset.cpus").read_text().strip() == ("1,5" if held else "")
+
+
 MOUNTS = {
     "v2": "30 24 0:26 / {at} rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n",
     "hybrid": "31 30 0:27 / {at}/unified rw shared:5 - cgroup2 cgroup2 rw\n"
