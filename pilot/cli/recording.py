@@ -101,7 +101,7 @@ class EventRecord:
         state = "failed" if attempt.failure else "done"
         line = {
             **({"job": job} if job else {}),
-            "lfn": attempt.lfn,
+            "lfn": shown(attempt.lfn),
             "direction": str(attempt.direction),
             "rse": attempt.rse,
             "state": state,

@@ -8,14 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pilot.cli.progress import progress
 from pilot.cli.routing import route_of, routed
 from pilot.cli.staging import make_transferer, tool_settings
-from pilot.core.errors import PilotError
+from pilot.cli.telling import Teller, open_report
 from pilot.core.staging import StagingSettings
 
 if TYPE_CHECKING:
@@ -89,12 +89,14 @@ def _read(path: str | None, symlink: bool, copytool: str, route: Route) -> Reque
     from pilot.staging.request import read_request
 
     stdin = path is None or path == "-"
+    if stdin and sys.stdin is None:
+        raise click.UsageError("standard input is closed: no list to read")
     try:
         text = sys.stdin.buffer.read() if stdin else _content(path or "")
         request = read_request(text, os.environ, os.getcwd(), symlink, route)
     except OSError as error:
         raise click.UsageError(f"{path}: {error.strerror}") from error
-    except (BadRequest, PilotError) as error:
+    except BadRequest as error:
         raise click.UsageError(f"{'standard input' if stdin else path}: {error}") from error
     if copytool:
         forced = tuple(msgspec.structs.replace(transfer, copytool=copytool) for transfer in request.transfers)
@@ -135,6 +137,8 @@ class _Course:
         self.engine = make_transferer(_settings(options), tool_settings(os.environ, words))
         self.spoil = bool(rate)
         self.records = _records(options, request)
+        self.teller = Teller()
+        self.report = open_report(options["report"])
 
     def run(self) -> int:
         from pilot.staging import refusal, report, tidy
@@ -161,7 +165,7 @@ class _Course:
             from pilot.cli.recording import record_sums
 
             record_sums(outcomes, self.request.summed, os.environ)
-        return int(whole["exit_code"])
+        return int(whole["exit_code"]) or (report.SOME if self.teller.missed else report.ALL)
 
     def _transfers(self) -> list[Outcome]:
         import msgspec
@@ -206,21 +210,26 @@ class _Course:
     def _tell(self, lines: list[dict[str, Any]], whole: dict[str, Any]) -> None:
         from pilot.staging.report import to_json
 
-        if path := self.options["report"]:
-            with _opened(path) as stream:
+        with self.teller.to("standard error"):
+            for line in lines:
+                if error := line.get("error"):
+                    click.echo(f"{line['type']} {line.get('lfn') or line['target']}: {error['message']}", err=True)
+        path = self.options["report"]
+        if self.report is not None:
+            with self.teller.to(path), self.report as stream:
                 stream.writelines(to_json(line) + "\n" for line in lines)
-        for line in lines:
-            if error := line.get("error"):
-                click.echo(f"{line['type']} {line.get('lfn') or line['target']}: {error['message']}", err=True)
-        if self.options["as_json"]:
-            click.echo(to_json({"files": lines, "summary": whole}))
-        elif path != "-":
-            from pilot.cli.tables import seconds, size
+        with self.teller.to("standard output"):
+            if path == "-" and sys.stdout is not None:
+                sys.stdout.writelines(to_json(line) + "\n" for line in lines)
+            if self.options["as_json"]:
+                click.echo(to_json({"files": lines, "summary": whole}))
+            elif path != "-":
+                from pilot.cli.tables import seconds, size
 
-            click.echo(
-                f"{whole['done']} of {whole['total']} done, {whole['failed']} failed, {size(whole['bytes'])} "
-                f"in {seconds(whole['seconds'])}"
-            )
+                click.echo(
+                    f"{whole['done']} of {whole['total']} done, {whole['failed']} failed, {size(whole['bytes'])} "
+                    f"in {seconds(whole['seconds'])}"
+                )
 
 
 def _records(options: dict[str, Any], request: Request) -> list[Record]:
@@ -257,27 +266,18 @@ def _spoiling(environ: Any) -> float:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[IO[str]]:
-    if path == "-":
-        yield sys.stdout
-        return
-    try:
-        with open(path, "w", encoding="utf-8") as stream:
-            yield stream
-    except OSError as error:
-        raise click.UsageError(f"{path}: {error.strerror}") from error
-
-
-@contextmanager
 def _stopped_by_signals(cancel: Cancel) -> Iterator[list[int]]:
-    """Have SIGINT and SIGTERM stop the work; gives the number of the one that came."""
+    """Have SIGINT, SIGTERM and SIGHUP (unless under nohup) stop the work; gives the one that came."""
     came: list[int] = []
 
     def stop(number: int, frame: object) -> None:
         came.append(number)
         cancel.set()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield came
     finally:

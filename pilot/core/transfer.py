@@ -40,6 +40,7 @@ class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
     `kinds` are checksums that are wanted of it, beside the usual ones. With `read_back` a storage that cannot tell
     the checksum of what it received is made to give the file back. `copytool` names tools in order, separated by
     blanks (`auto`: link what is local); empty means: by URL schemes. `activity` is the queue's word (`pr`, `pw`, ...).
+    With `refused` nothing is tried: what is asked for makes no sense.
     """
 
     lfn: str
@@ -55,6 +56,7 @@ class Transfer(msgspec.Struct, frozen=True, omit_defaults=True):
     read_back: bool = False
     activity: str = ""
     copytool: str = ""
+    refused: Failure | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -55,7 +55,7 @@ def _digits(kind: str, value: str, text: str) -> str:
         value = value.zfill(8)
     if len(value) != length or not _HEX.issuperset(value):
         wrong = GetMd5Mismatch if kind == "md5" else GetAdMismatch
-        raise wrong(f"{text!r} is not a {kind} checksum of {length} hexadecimal digits")
+        raise wrong(f"{text!r} is no {kind}: that has {length} hexadecimal digits")
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -28,13 +29,18 @@ class S3Keys(msgspec.Struct, frozen=True):
         return f"S3Keys({self.origin}, endpoint={self.endpoint!r})"
 
 
+def suffix(site: str) -> str:
+    """What a variable's name ends in that counts at a site only: `_far_away` for `far-away`."""
+    return "_" + re.sub(r"\W", "_", site, flags=re.ASCII)
+
+
 def named_file(environment: Mapping[str, str], name: str, site: str = "") -> tuple[str, str]:
     """The path that a variable names, and which variable: `NAME_<site>` comes before `NAME`; ("", "") without any.
 
-    A site's dashes are underscores. A relative path begins in the current directory; an absolute one that is not
-    there is looked for there by its last part, where batch systems put files.
+    What a variable's name cannot hold is an underscore (`suffix`). A relative path begins in the current directory; an
+    absolute one that is not there is looked for there by its last part, where batch systems put files.
     """
-    for variable in ((f"{name}_{site.replace('-', '_')}",) if site else ()) + (name,):
+    for variable in ((name + suffix(site),) if site else ()) + (name,):
         path = environment.get(variable, "")
         if path:
             if not os.path.exists(path) and os.path.exists(os.path.basename(path)):
@@ -82,7 +88,7 @@ def _from_file(path: str, origin: str, user: str, site: str) -> S3Keys | None:
     """Keys out of a file of either form; None if it has none for this user and site."""
     parser = configparser.RawConfigParser(strict=False)
     try:
-        with open(check_private(path), encoding="utf-8") as stream:
+        with open(check_private(path), encoding="utf-8-sig") as stream:
             parser.read_file(stream)
     except (OSError, ValueError, configparser.Error) as error:
         raise BadCredential(f"{path} cannot be read: {type(error).__name__}") from error

@@ -38,12 +38,13 @@ def exchange(
     """Send a request and give the answer's head; the connection is kept if the body has been read to its end.
 
     `body` writes the request's body to a connection and may be called again for another server.
-    `secret` holds headers that only go to the origin of `url`, and only over TLS. Raises `OSError` (timeouts and TLS
-    errors among them) and `ProtocolError`; setting `cancel` makes it raise at once.
+    `secret` holds headers that only go to the origin of `url`, and only over TLS. Raises `ValueError` for a URL that is
+    no web address, `OSError` (timeouts and TLS errors among them) and `ProtocolError`; setting `cancel` makes it raise
+    at once.
     """
-    home, _ = split(url)
+    origin, target = split(url)
+    home = origin
     for _ in range(_MOST_REDIRECTS):
-        origin, target = split(url)
         mine = {**headers, **secret} if secret and origin == home and origin.secure else dict(headers)
         try:
             connection, answer = _ask(pool, origin, target, method, mine, body, cancel, stall_s)
@@ -56,7 +57,11 @@ def exchange(
         place = answer.header("location")
         if answer.status in _REDIRECTS and place:
             connection.close()
-            url = urljoin(_plain(url), place)
+            try:
+                url = urljoin(_plain(url), place)
+                origin, target = split(url)
+            except ValueError as error:
+                raise LedAstray(str(error)) from error
             if answer.status == 303 and method != "HEAD":
                 method, body = "GET", None
             continue

@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -25,6 +25,10 @@ class Tls(msgspec.Struct, frozen=True):
     verify: bool = True
 
 
+class BadTls(OSError):
+    """A certificate, key or CA file of ours cannot be used; names it."""
+
+
 class Origin(msgspec.Struct, frozen=True):
     """Where a connection leads: TLS or not, host, port."""
 
@@ -34,16 +38,19 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 def split(url: str) -> tuple[Origin, str]:
-    """The origin of a URL and the request target. Raises `ValueError` for another scheme or no host."""
-    parts: SplitResult = urlsplit(url)
+    """The origin of a URL and the request target. Raises `ValueError`: another scheme, no host or port that can be."""
+    try:
+        parts: SplitResult = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")
+    except ValueError as error:
+        raise ValueError(f"{url} is no web address: {error}") from error
     scheme = parts.scheme.lower()
-    if scheme not in SECURE or not parts.hostname:
+    if scheme not in SECURE or not host:
         raise ValueError(f"{url} is no web address")
     secure = SECURE[scheme]
     path = parts.path or "/"
-    return Origin(secure, parts.hostname, parts.port or (443 if secure else 80)), path + (
-        f"?{parts.query}" if parts.query else ""
-    )
+    return Origin(secure, host, port or (443 if secure else 80)), path + (f"?{parts.query}" if parts.query else "")
 
 
 class Connection:
@@ -141,11 +148,12 @@ class Pool:
 
     @functools.cached_property
     def context(self) -> ssl.SSLContext:
-        """TLS as asked for. Raises `OSError` (`ssl.SSLError` too) for files that cannot be used."""
+        """TLS as asked for. Raises `BadTls` for files that cannot be used."""
         context = ssl.create_default_context()
         path = self._tls.ca_path
         if path:
-            context.load_verify_locations(**({"capath": path} if os.path.isdir(path) else {"cafile": path}))
+            with _using(path, "holds no certificates of authorities"):
+                context.load_verify_locations(**({"capath": path} if os.path.isdir(path) else {"cafile": path}))
         if not self._tls.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -153,5 +161,16 @@ class Pool:
         context.verify_flags |= getattr(ssl, "VERIFY_ALLOW_PROXY_CERTS", 0)
         context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
         if self._tls.certificate:
-            context.load_cert_chain(self._tls.certificate)
+            with _using(self._tls.certificate, "holds no certificate with its key"):
+                context.load_cert_chain(self._tls.certificate)
         return context
+
+
+@contextlib.contextmanager
+def _using(path: str, wrong: str) -> Iterator[None]:
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise BadTls(f"{path} {wrong}") from error
+    except OSError as error:
+        raise BadTls(f"{path}: {error.strerror}") from error

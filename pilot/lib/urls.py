@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 _SECRET = re.compile(
-    r"([?&;](?:[^=&;#]*(?:signature|credential|token|authz|secret|password|key)[^=&;#]*|sig)=)[^&;#\s]*", re.IGNORECASE
+    r"([?&;#](?:[^=&;#]*(?:signature|credential|token|auth|secret|passw|pwd|key|jwt|macaroon)[^=&;#]*|sig)=)[^&;#\s]*",
+    re.IGNORECASE,
 )
-_USER = re.compile(r"(\w://[^/\s:@]*):[^/\s@]*@")
+#: A password with a slash in it is no port.
+_USER = re.compile(r"(\w://[^/\s:@]*):(?:[^/\s]*|(?!\d*(?:/|\s|$))\S*)@")
 
 
 def scheme_of(url: str) -> str:
@@ -25,7 +27,12 @@ def host_of(url: str) -> str:
 
 
 def shown(text: str) -> str:
-    """A URL, or a text with URLs in it, as it may stand in a log: passwords and signatures are taken out."""
+    """A URL, or a text with URLs in it, as it may stand in a log: passwords and signatures are taken out.
+
+    What is no text in a name (bytes that are no UTF-8) is written out as an escape.
+    """
+    if not text.isascii():
+        text = text.encode(errors="backslashreplace").decode()
     if "://" not in text:
         return text
     return _SECRET.sub(r"\1...", _USER.sub(r"\1:...@", text))

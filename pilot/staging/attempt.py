@@ -7,6 +7,8 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from pilot.core.staging import StagingSettings
 from pilot.core.transfer import Checksum, Endpoint
 from pilot.lib.checksum import checksum_of
@@ -18,6 +20,7 @@ from pilot.plugins.copytools.base import (
     Moved,
     ToolError,
     Watch,
+    not_plain,
     source_fault,
     target_fault,
 )
@@ -97,10 +100,12 @@ class Attempter:
         if item.feed is not None and not tool.ability.feeds:
             item.feed.leave()
             item.feed = None
-        if not (tool.ability.hashes or item.feed) and item.local_source is not None and not item.part and item.kinds:
-            begin = time.perf_counter()
-            sums = self._hash_source(item, watch)
-            hashing = time.perf_counter() - begin
+        if item.local_source is not None and not tool.ability.blind and not (tool.ability.hashes and item.part):
+            self._check_source(item, item.local_source)
+            if not (item.part or item.feed) and (item.kinds if not tool.ability.hashes else transfer.checksums):
+                begin = time.perf_counter()
+                sums = self._hash_source(item, watch)
+                hashing = time.perf_counter() - begin
         move = Move(
             source=item.local_source or item.source.url,
             target=target,
@@ -141,14 +146,24 @@ class Attempter:
         if tool.ability.blind:
             return Moved()
         begin = time.perf_counter()
+        self._check_source(item, final)
         sums = self._hash_source(item, watch)
         return Moved(os.stat(final).st_size, sums, time.perf_counter() - begin)
 
+    def _check_source(self, item: Try, path: str) -> None:
+        """Raise `ToolError` for a source that is no file or not of the expected size."""
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            raise source_fault(error, path) from error
+        if not stat.S_ISREG(found.st_mode):
+            raise not_plain(path)
+        self._verifier.check_size(item, found.st_size)
+
     def _hash_source(self, item: Try, watch: Watch) -> dict[str, str]:
+        """The checksums of what is going to be sent, so that nothing else is."""
         path = item.local_source or ""
         try:
-            size = os.stat(path).st_size
-            self._verifier.check_size(item, size)
             sums = checksum_of(path, item.kinds, lambda count: watch.check()).values()
         except OSError as error:
             raise source_fault(error, path) from error
@@ -162,8 +177,9 @@ class Attempter:
                 os.makedirs(directory, exist_ok=True)
             except OSError as error:
                 fault = target_fault(error, directory)
-                wrong = Fault.NO_DIRECTORY if fault.fault is Fault.EXISTS else fault.fault
-                raise ToolError(wrong, fault.detail) from error
+                if fault.fault is Fault.EXISTS:
+                    fault = ToolError(Fault.NO_DIRECTORY, f"{directory} is no directory")
+                raise fault from error
             self._directories.add(directory)
 
     def _finish(self, tool: CopyTool, item: Try, moved: Moved, sums: dict[str, str], watch: Watch) -> Tried:
@@ -177,6 +193,8 @@ class Attempter:
                 if item.part and item.final is not None:
                     if descriptor is None:
                         os.rename(item.part, item.final)
+                        if not tool.ability.hashes:
+                            self._drop(item)  # of two links to one file, a rename leaves both
                     else:
                         name_file(descriptor, item.final, item.part, self._settings.overwrite)
                 return Tried(item, settled)
@@ -194,7 +212,7 @@ class Attempter:
         if judged or not (tool.ability.resumes and moved.fault in _GOES_ON):
             self._drop(item)
         if item.part and item.final and item.part in moved.detail:  # people know the file by its final name
-            moved = Moved(size=moved.size, fault=moved.fault, detail=moved.detail.replace(item.part, item.final))
+            moved = msgspec.structs.replace(moved, detail=moved.detail.replace(item.part, item.final))
         return Tried(item, moved, 0.0, kind)
 
     def sweep(self, target: Endpoint) -> None:

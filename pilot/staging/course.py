@@ -17,7 +17,7 @@ from pilot.staging.faults import ends_all, failure_of, tool_may_matter
 from pilot.staging.groups import Lane, lanes_of
 from pilot.staging.merge import merge_targets
 from pilot.staging.owner import Owner
-from pilot.staging.paths import plainly
+from pilot.staging.paths import Placed
 from pilot.staging.toolbox import NO_SITES, Sites
 from pilot.staging.verify import Try
 from pilot.staging.work import Work
@@ -48,7 +48,7 @@ class Course:
         self.cancel = Cancel()
         self.on_attempt = on_attempt
         self.on_bytes = on_bytes
-        self.works = [Work(i, t, target) for i, t in enumerate(transfers) for target in t.targets or ()]
+        self.works = [Work(i, t, target) for i, t in enumerate(transfers) for target in dict.fromkeys(t.targets)]
         self.fanout = Fanout(self.settings)
         self.waiting: list[Work] = []
         self.held: list[Work] = []
@@ -83,14 +83,17 @@ class Course:
         return merge_targets(self.transfers, self.works)
 
     def admit(self) -> None:
-        """Take in all works but those that would write where another one writes."""
+        """Take in all works but those that are refused, or would write where another one writes."""
         taken: set[str] = set()
+        place = Placed()
         for work in self.works:
-            place = plainly(work.target.url)
-            if place in taken:
+            target = place(work.target.url)
+            if work.transfer.refused is not None:
+                self.close(work, work.transfer.refused)
+            elif target in taken:
                 self.close(work, FileExists(f"{work.target.url} is the target of two files").failure())
             else:
-                taken.add(place)
+                taken.add(target)
                 self.waiting.append(work)
 
     def stop(self) -> None:
@@ -204,7 +207,7 @@ class Course:
         """Settle a file that has arrived; decide what becomes of one that has not."""
         moved = tried.moved
         if moved.fault is not None:
-            self.fault(lane, work, ToolError(moved.fault, moved.detail), tried.seconds, tried)
+            self.fault(lane, work, ToolError(moved.fault, moved.detail, moved.wait_s), tried.seconds, tried)
             return
         attempt = self.attempt(lane, work, tried.item, tried.seconds, None, moved.size, moved.checksum_seconds)
         if moved.size < _SMALL:
@@ -227,7 +230,7 @@ class Course:
 
     def fault(self, lane: Lane, work: Work, error: ToolError, seconds: float, tried: Tried | None = None) -> None:
         """Note a failed try; the next source, the same one later, or the end."""
-        transfer = work.transfer
+        transfer, wait_s = work.transfer, error.wait_s
         error = self.owner.toolbox.explained(error, lane.sites) if lane.host else error
         source = work.next_source(self.settings.max_attempts)
         item = tried.item if tried else Try(transfer, source or transfer.sources[0], work.target, ())
@@ -242,7 +245,7 @@ class Course:
             self.crowded.append(work)
             return
         work.failed(attempt, failure, ends_all(error.fault))
-        pause = work.pause(self.settings, self.owner.dice)
+        pause = work.pause(self.settings, self.owner.dice, wait_s)
         late = self.settings.deadline_s and time.monotonic() + pause - self.begin > self.settings.deadline_s
         left = work.source_left(self.settings.max_attempts)
         if not (left or late or self.cancel.is_set()) and tool_may_matter(error.fault):

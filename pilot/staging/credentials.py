@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import msgspec
 
 from pilot.core.errors import MissingCredentials
 from pilot.core.staging import ToolSettings
-from pilot.lib.certificate import not_after
-from pilot.lib.credentials import BadCredential, check_private, named_file
+from pilot.lib.credentials import BadCredential, check_private, named_file, suffix
+from pilot.lib.tokens import certificate_trouble, token_trouble
 from pilot.lib.urls import scheme_of
 from pilot.plugins.copytools.base import Fault, ToolError
 
@@ -38,7 +36,7 @@ _AUTHENTICATION = frozenset({Fault.CREDENTIAL, Fault.DENIED, Fault.REFUSED})
 def settings_at(settings: ToolSettings, site: str) -> ToolSettings:
     """The settings with a site's own credentials in place of the general ones; the same object where it has none."""
     words = settings.environment
-    mark = "_" + site.replace("-", "_")
+    mark = suffix(site)
     own = {name: named_file(words, name, site)[0] for name in _FILES if words.get(name + mark)}
     own |= {name: words[name + mark] for name in _WORDS if words.get(name + mark)}
     if not site or not own:
@@ -73,15 +71,11 @@ def check_files(settings: ToolSettings, *urls: str) -> None:
 
 
 def explained(error: ToolError, settings: ToolSettings) -> ToolError:
-    """A refusal as the credential's own fault, where that has run out or is not there."""
-    path = settings.proxy_file
-    if error.fault not in _AUTHENTICATION or not path:
+    """A refusal as the credential's own fault, where that has run out, is not there or is none."""
+    if error.fault not in _AUTHENTICATION:
         return error
-    try:
-        end = not_after(path)
-    except (OSError, ValueError) as wrong:
-        return ToolError(Fault.CREDENTIAL, f"{path}: {wrong}; {error.detail}")
-    if end > time.time():
+    trouble = certificate_trouble(settings.proxy_file)
+    trouble = trouble or token_trouble(settings.environment, settings.token_file)
+    if trouble is None or trouble.text in error.detail:
         return error
-    ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(end))
-    return ToolError(Fault.EXPIRED, f"{path} ended at {ended}; {error.detail}")
+    return ToolError(Fault.EXPIRED if trouble.expired else Fault.CREDENTIAL, f"{trouble.text}; {error.detail}")

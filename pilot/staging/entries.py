@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -105,7 +106,8 @@ _DECODER = msgspec.json.Decoder(tuple[Entry, ...], strict=False)
 
 def read_entries(text: bytes) -> Iterable[Entry]:
     """The entries of a list in either form. Raises `BadRequest`, for the old form while it is gone through."""
-    return _old_form(text.decode("utf-8", "surrogateescape")) if text[:5] == b"# src" else _json(text)
+    text = text.removeprefix(codecs.BOM_UTF8)
+    return _old_form(text.decode("utf-8", "surrogateescape")) if text.lstrip()[:5] == b"# src" else _json(text)
 
 
 def _json(text: bytes) -> tuple[Any, ...]:

@@ -39,6 +39,8 @@ def _transfer(transfer: Transfer, toolbox: Toolbox, credential: Callable[[str, s
             steps.append(step)
     if all("error" in step for step in steps):
         line["error"] = steps[0]["error"] if steps else "no source"
+    if transfer.refused is not None:
+        line["error"] = shown(transfer.refused.message)
     return line
 
 
@@ -56,4 +58,6 @@ def plan_text(lines: list[dict[str, Any]]) -> str:
             how = step.get("copytool") or step["error"]
             shows = f" (credential: {step['credential']})" if "credential" in step else ""
             text.append(f"  {number}. {how}: {step['source']} -> {step['target']}{shows}")
+        if "error" in line:
+            text.append(f"  refused: {line['error']}")
     return "\n".join(text)

@@ -36,7 +36,9 @@ TRANSIENT = frozenset(
     {Fault.TIMEOUT, Fault.STALLED, Fault.NETWORK, Fault.SERVICE, Fault.CUT, Fault.DAMAGED, Fault.BROKEN}
 )
 #: Another source would not help.
-_TARGET_SIDE = frozenset({Fault.REFUSED, Fault.NO_SPACE, Fault.EXISTS, Fault.NO_DIRECTORY, Fault.CANCELLED})
+_TARGET_SIDE = frozenset(
+    {Fault.REFUSED, Fault.NO_SPACE, Fault.NO_ROOM, Fault.EXISTS, Fault.NO_DIRECTORY, Fault.CANCELLED}
+)
 
 _INWARD: dict[Fault, type[PilotError]] = {
     Fault.MISSING: MissingInputFile,
@@ -59,12 +61,12 @@ _OUTWARD: dict[Fault, type[PilotError]] = {
 _EITHER: dict[Fault, type[PilotError]] = {
     Fault.MISSING: NoSuchFile,
     Fault.EXISTS: FileExists,
+    Fault.NO_ROOM: NoLocalSpace,
     Fault.NO_DIRECTORY: MakeDirectory,
     Fault.NETWORK: UnreachableNetwork,
     Fault.SERVICE: StorageServiceNotAvailable,
     Fault.CREDENTIAL: MissingCredentials,
     Fault.EXPIRED: CertificateHasExpired,
-    Fault.UNSUPPORTED: StageInFailed,
     Fault.NO_TOOL: MiddlewareImportFailure,
 }
 

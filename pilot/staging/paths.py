@@ -6,7 +6,7 @@ import hashlib
 import os
 from urllib.parse import quote
 
-from pilot.lib.files import check_name, file_url, safe_join
+from pilot.lib.files import check_name, file_url, local_path, safe_join
 
 
 def deterministic_path(scope: str, lfn: str) -> str:
@@ -32,6 +32,22 @@ def url_under(prefix: str, path: str) -> str:
     return base + quote(path)
 
 
-def plainly(url: str) -> str:
-    """A local path in one spelling, anything else as it is."""
-    return os.path.normpath(url) if url[:1] == "/" and ("//" in url or "/." in url) else url
+class Placed:
+    """One name for each place, however its URL is spelt: links on the way to a local file are followed."""
+
+    def __init__(self) -> None:
+        self._real: dict[str, str] = {}
+
+    def __call__(self, url: str) -> str:
+        path = local_path(url)
+        if path is None:
+            scheme, colon, rest = url.partition("://")
+            host, slash, below = rest.partition("/")
+            return f"{scheme.lower()}{colon}{host.lower()}{slash}{below}"
+        head, _, name = path.rpartition("/")
+        if name in ("", ".", ".."):
+            return os.path.realpath(path)
+        real = self._real.get(head)
+        if real is None:
+            real = self._real[head] = os.path.realpath(head or "/")
+        return f"{real}/{name}"

@@ -10,7 +10,7 @@ import msgspec
 
 from pilot.lib.cancel import Cancel
 from pilot.lib.files import discard
-from pilot.plugins.copytools.base import Ability, CopyTool, Fault, Found, Move, Moved, Watch, target_fault
+from pilot.plugins.copytools.base import Ability, CopyTool, Fault, Found, Move, Moved, ToolError, Watch, target_fault
 
 
 class Relay:
@@ -32,7 +32,8 @@ class Relay:
             try:
                 descriptor, here = tempfile.mkstemp(prefix=".pilot-relay-", dir=self._spool_dir)
             except OSError as error:
-                raise target_fault(error, self._spool_dir) from error
+                fault = target_fault(error, self._spool_dir)
+                raise ToolError(_here(fault.fault), fault.detail) from error
             os.close(descriptor)
             try:
                 yield self._relay(move, here, watch)
@@ -42,10 +43,14 @@ class Relay:
     def _relay(self, move: Move, here: str, watch: Watch) -> Moved:
         (came,) = self._first.move((msgspec.structs.replace(move, target=here, resume=False, nameless=False),), watch)
         if came.fault:
-            return came
+            return msgspec.structs.replace(came, fault=_here(came.fault))
         wrong = [c for c in move.checksums if came.checksums.get(c.kind, c.value) != c.value]
         if wrong or move.size not in (None, came.size):
-            return Moved(came.size, fault=Fault.CORRUPT, detail=f"{move.source} is not the file that was expected")
+            detail, kind = f"{move.source} has {came.size} bytes instead of {move.size}", ""
+            if wrong:
+                kind = wrong[0].kind
+                detail = f"{move.source}: {kind} {came.checksums[kind]} instead of {wrong[0].value}"
+            return Moved(came.size, fault=Fault.CORRUPT, detail=detail, kind=kind)
         (went,) = self._second.move((msgspec.structs.replace(move, source=here),), watch)
         if went.fault is Fault.MISSING:
             return Moved(fault=Fault.BROKEN, detail=went.detail)
@@ -65,3 +70,8 @@ class Relay:
 
     def close(self) -> None:
         """Both tools are closed by who made them."""
+
+
+def _here(fault: Fault) -> Fault:
+    """A full disk on the way is this machine's, not the storage's."""
+    return Fault.NO_ROOM if fault is Fault.NO_SPACE else fault

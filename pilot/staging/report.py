@@ -26,7 +26,7 @@ def file_line(outcome: Outcome) -> dict[str, Any]:
     """One file: what it is now and every attempt that was made. Sizes in bytes, times in s."""
     line: dict[str, Any] = {
         "type": "transfer",
-        "lfn": outcome.lfn,
+        "lfn": shown(outcome.lfn),
         "state": "failed" if outcome.failure else "done",
         "direction": str(outcome.direction),
         "source": shown(outcome.source),
@@ -110,15 +110,13 @@ def _error(failure: Failure) -> dict[str, Any]:
 
 def told_attempt(attempt: Attempt) -> Attempt:
     """The attempt without what is secret in its URLs."""
-    if "://" not in attempt.source and "://" not in attempt.target:
-        return attempt
-    where = {"source": shown(attempt.source), "target": shown(attempt.target)}
+    where = {"lfn": shown(attempt.lfn), "source": shown(attempt.source), "target": shown(attempt.target)}
     return msgspec.structs.replace(attempt, failure=told_failure(attempt.failure), **where)
 
 
 def told_outcome(outcome: Outcome) -> Outcome:
     """The outcome without its attempts, and without what is secret in its URLs."""
-    where = {"source": shown(outcome.source), "target": shown(outcome.target)}
+    where = {"lfn": shown(outcome.lfn), "source": shown(outcome.source), "target": shown(outcome.target)}
     return msgspec.structs.replace(outcome, attempts=(), failure=told_failure(outcome.failure), **where)
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import msgspec
 
+from pilot.core.errors import Failure, PilotError
 from pilot.core.transfer import Checksum, Direction, Endpoint, Transfer
 from pilot.lib.checksum import parse_checksum
 from pilot.lib.files import local_path
@@ -48,7 +49,7 @@ class Request(msgspec.Struct, frozen=True):
 def read_request(
     text: bytes, environment: Mapping[str, str], directory: str, link: bool = False, route: Route | None = None
 ) -> Request:
-    """Understand a list. Raises `BadRequest`, and `PilotError` for a checksum that cannot be one.
+    """Understand a list. Raises `BadRequest`; an entry whose checksum cannot be one fails alone.
 
     Variables in local paths are replaced from `environment`, relative paths begin at `directory`. With `link`, files
     whose source and target carry the same site label are linked instead of copied. `route` is about staging sites.
@@ -102,7 +103,7 @@ class _Reader:
             copytool = "blindlink"
         if self._link and not copytool and _same_site(sources[0][0], targets[0][0]):
             copytool = "symlink"
-        checksums = (entry.checksum,) if isinstance(entry.checksum, str) else entry.checksum
+        checksums, refused = _checksums(entry)
         return Transfer(
             lfn=lfn or targets[0][0].url.rpartition("/")[2],
             sources=self.through(entry, [place for place, _ in sources], targets[0][0].site),
@@ -112,10 +113,11 @@ class _Reader:
             guid=entry.guid,
             dataset=entry.dataset,
             size=entry.size,
-            checksums=(*(c for text in checksums for c in parse_checksum(text)), *self.expected(entry, lfn)),
+            checksums=(*checksums, *self.expected(entry, lfn)),
             kinds=("sha256",) if entry.generate_checksum else (),
             read_back=bool(entry.verify_checksum_remote),
             copytool=copytool,
+            refused=refused,
         )
 
     @cached_property
@@ -185,6 +187,15 @@ class _Reader:
         if not path:
             raise BadRequest(f"{text!r} names no file")
         return os.path.join(self._directory, path), _MANNERS[scheme.lower()]
+
+
+def _checksums(entry: TransferEntry) -> tuple[tuple[Checksum, ...], Failure | None]:
+    """What the file must have, and why it is refused where that cannot be."""
+    given = (entry.checksum,) if isinstance(entry.checksum, str) else entry.checksum
+    try:
+        return tuple(c for text in given for c in parse_checksum(text)), None
+    except PilotError as error:
+        return (), error.failure()
 
 
 def _priority(place: Place) -> int:

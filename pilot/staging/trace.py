@@ -78,7 +78,7 @@ def trace_of(tracer: Tracer, attempt: Attempt, transfer: Transfer, catalogue_s: 
         "scope": transfer.scope,
         "version": tracer.version,
         "duid": None,
-        "filename": attempt.lfn,
+        "filename": shown(attempt.lfn),
         "guid": transfer.guid.replace("-", ""),
         "filesize": attempt.size or transfer.size or 0,
         "usr": hashlib.md5(tracer.user_dn.encode(), usedforsecurity=False).hexdigest() if tracer.user_dn else "",

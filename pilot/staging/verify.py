@@ -63,6 +63,8 @@ class Verifier:
         try:
             self.check_sums(item, known)
         except _Mismatch as error:
+            if item.final is None:  # it changed after it had been looked at: what lies there now is not the file
+                _take_away(tool, item.target.url)
             if moved.resumed or (item.local_source is None and _right_at_source(tool, item, error.kind, watch)):
                 raise _Mismatch(error.kind, error.detail, Fault.DAMAGED) from error
             raise
@@ -160,13 +162,19 @@ def _prove(tool: CopyTool, item: Try, size: int, sums: dict[str, str], watch: Wa
         detail = f"{url}: {wrong[0]} {found.checksums[wrong[0]]} instead of {sums[wrong[0]]}"
     else:
         return
-    try:
-        tool.remove(url)
-    except ToolError as error:
-        detail = f"{detail}, and it could not be removed: {error}"
+    detail += _take_away(tool, url)
     if wrong:
         raise _Mismatch(wrong[0], detail, Fault.DAMAGED)
     raise ToolError(Fault.DAMAGED, detail)
+
+
+def _take_away(tool: CopyTool, url: str) -> str:
+    """Remove what is not the file from a storage; words for what kept it there, if anything did."""
+    try:
+        tool.remove(url)
+    except ToolError as error:
+        return f", and it could not be removed: {error}"
+    return ""
 
 
 def _read_back(tool: CopyTool, item: Try, sums: dict[str, str], watch: Watch, token: str) -> Found:
@@ -178,7 +186,8 @@ def _read_back(tool: CopyTool, item: Try, sums: dict[str, str], watch: Watch, to
     try:
         (moved,) = tool.move((back,), watch)
         if moved.fault:
-            raise ToolError(moved.fault, f"it was sent, but cannot be read back: {moved.detail}")
+            fault = Fault.NO_ROOM if moved.fault is Fault.NO_SPACE else moved.fault
+            raise ToolError(fault, f"it was sent, but cannot be read back: {moved.detail}")
         return Found(moved.size, moved.checksums or checksum_of(here, sums).values())
     finally:
         discard_quietly(here)

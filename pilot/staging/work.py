@@ -86,13 +86,17 @@ class Work:
             if ends_all:
                 source.dead = True
 
-    def pause(self, settings: StagingSettings, dice: random.Random) -> float:
-        """Seconds to wait before the next source is tried; none for a source that was not tried yet."""
+    def pause(self, settings: StagingSettings, dice: random.Random, asked_s: float = 0.0) -> float:
+        """Seconds to wait before the next source is tried; none for a source that was not tried yet.
+
+        `asked_s` is how long a server wants to be left alone: heard unless it is longer than any pause may be.
+        """
         tries = min((source.tries for source in self.sources if not source.dead), default=0)
         if not tries:
             return 0.0
         longest = min(settings.backoff_s * 2.0 ** (tries - 1), settings.backoff_max_s)
-        return dice.uniform(longest / 2, longest)
+        pause = dice.uniform(longest / 2, longest)
+        return max(pause, asked_s) if asked_s <= settings.backoff_max_s else pause
 
     def story(self) -> Failure | None:
         """Why the file is not there: the first failure, knowing the later ones that differ from it."""

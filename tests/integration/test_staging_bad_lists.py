@@ -149,5 +149,16 @@ def test_a_wrong_or_impossible_checksum_is_refused_with_its_number(form: str, tm
     if form == "ad:0x":  # an empty one
         assert done.returncode == 0
     else:
-        assert done.returncode != 0 and not (tmp_path / "out").exists()
-        assert done.returncode == 2 or json.loads(done.stdout)["files"][0]["error"]["code"] == 1171
+        assert done.returncode == 1 and not (tmp_path / "out").exists()
+        error = json.loads(done.stdout)["files"][0]["error"]
+        assert (error["code"], error["retry"]) == (1314 if form[:4] == "sum:" else 1171, False)
+
+
+def test_a_checksum_that_cannot_be_one_costs_its_own_file_only(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(DATA)
+    bad = entry(tmp_path / "in", tmp_path / "o" / "bad", checksum=["ad:xyz", f"ad:{ADLER}"])
+    good = entry(tmp_path / "in", tmp_path / "o" / "good", checksum=f"ad:{ADLER}")
+    assert carried(tmp_path, bad, good) == (2, [1171, None])
+    assert left(tmp_path / "o") == ["good"]
+    told = pilot("transfer", "list.json", "--explain", cwd=tmp_path)
+    assert told.returncode == 1 and "'ad:xyz' is no adler32" in told.stdout

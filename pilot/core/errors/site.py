@@ -64,7 +64,7 @@ class VomsProxyAboutToExpire(PilotError):
 
 
 class CertificateHasExpired(PilotError):
-    """The certificate has expired."""
+    """The certificate or token has expired."""
 
     code, retry, owner = 1373, False, Owner.SITE
 

@@ -76,13 +76,13 @@ class InputsTooLarge(PilotError):
 
 
 class GetAdMismatch(PilotError):
-    """The adler32 checksum of an input file differs from the expected one."""
+    """The size or checksum of an input file is not the expected one."""
 
     code, retry, owner = 1171, False, Owner.SITE
 
 
 class PutAdMismatch(PilotError):
-    """The adler32 checksum of a file at its destination differs from the one sent."""
+    """The size or checksum of an output file is not the expected one."""
 
     code, retry, owner = 1172, True, Owner.SITE
 
@@ -196,7 +196,7 @@ class NoRemoteSpace(PilotError):
 
 
 class StageInAuthenticationFailure(PilotError):
-    """The storage refused the credential during stage-in."""
+    """Authentication with the storage failed during stage-in."""
 
     code, retry, owner = 1338, False, Owner.SITE
 
@@ -208,7 +208,7 @@ class XrdcpError(PilotError):
 
 
 class MissingCredentials(PilotError):
-    """No credentials were found for the storage."""
+    """There are no credentials for the storage that can be used."""
 
     code, retry, owner = 1364, False, Owner.SITE
 
@@ -226,7 +226,7 @@ class BadOutputFileName(PilotError):
 
 
 class StageOutAuthenticationFailure(PilotError):
-    """The storage refused the credential during stage-out."""
+    """Authentication with the storage failed during stage-out."""
 
     code, retry, owner = 1383, False, Owner.SITE
 

@@ -23,6 +23,7 @@ class Fault(StrEnum):
     DENIED = "denied"  #: the source may not be read
     REFUSED = "refused"  #: the target may not be written
     NO_SPACE = "no space"  #: the target is full
+    NO_ROOM = "no room"  #: this machine has no room for what only passes through it
     EXISTS = "exists"  #: the target exists and may not be replaced
     NO_DIRECTORY = "no directory"  #: the target's directory cannot be made
     CORRUPT = "corrupt"  #: size or checksum are not the expected ones
@@ -41,21 +42,34 @@ class Fault(StrEnum):
 
 
 class ToolError(Exception):
-    """A fault of one file, with a line for a person. Never carries a secret."""
+    """A fault of one file, with a line for a person. Never carries a secret.
 
-    def __init__(self, fault: Fault, detail: str = "") -> None:
+    `wait_s`: how long the server asks to be left alone before the next try; 0: it does not.
+    """
+
+    def __init__(self, fault: Fault, detail: str = "", wait_s: float = 0.0) -> None:
         super().__init__(f"{fault}: {detail}" if detail else str(fault))
         self.fault = fault
         self.detail = detail
+        self.wait_s = wait_s
 
 
 def source_fault(error: OSError, path: str) -> ToolError:
     """The fault of a source that could not be opened or read."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return ToolError(Fault.MISSING, path)
+    if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+        return ToolError(Fault.MISSING, f"{path}: {error.strerror}")
+    if error.errno in (errno.EISDIR, errno.ENXIO):
+        return not_plain(path)
     if error.errno in (errno.EACCES, errno.EPERM):
         return ToolError(Fault.DENIED, f"{path}: {error.strerror}")
     return ToolError(Fault.BROKEN, f"{path}: {error.strerror}")
+
+
+def not_plain(path: str) -> ToolError:
+    """The fault of a directory, pipe, socket or device where a file should be."""
+    return ToolError(Fault.UNSUPPORTED, f"{path} is not a plain file")
 
 
 def target_fault(error: OSError, path: str) -> ToolError:
@@ -66,7 +80,7 @@ def target_fault(error: OSError, path: str) -> ToolError:
         return ToolError(Fault.REFUSED, f"{path}: {error.strerror}")
     if error.errno == errno.EEXIST:
         return ToolError(Fault.EXISTS, path)
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP):
         return ToolError(Fault.NO_DIRECTORY, f"{path}: {error.strerror}")
     return ToolError(Fault.BROKEN, f"{path}: {error.strerror}")
 
@@ -107,7 +121,8 @@ class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
     `target` is set if the file lies elsewhere than asked for; `resumed` if it began with what an earlier try had left.
     `proven`: the storage has told that it has this very content; else the engine asks with `stat`.
     `descriptor` is of a local target that has no name yet: the engine gives it one, or closes it and it is gone.
-    `kind`: with the faults CORRUPT and DAMAGED, which checksum did not fit, where the tool knows.
+    `kind`: with the faults CORRUPT and DAMAGED, which checksum did not fit, where the tool knows. `wait_s`: as of the
+    `ToolError`.
     """
 
     size: int = 0
@@ -120,6 +135,7 @@ class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
     fault: Fault | None = None
     detail: str = ""
     kind: str = ""
+    wait_s: float = 0.0
 
 
 class Found(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,7 +11,17 @@ from typing import ClassVar
 from pilot.lib.bigcopy import clone, copy_large
 from pilot.lib.checksum import Hasher
 from pilot.lib.files import BLOCK, copy_stream, write_all
-from pilot.plugins.copytools.base import Ability, Fault, Move, Moved, ToolError, Watch, source_fault, target_fault
+from pilot.plugins.copytools.base import (
+    Ability,
+    Fault,
+    Move,
+    Moved,
+    ToolError,
+    Watch,
+    not_plain,
+    source_fault,
+    target_fault,
+)
 from pilot.plugins.copytools.local import LocalTool
 
 #: A pipe as source must be refused, not waited for: hence O_NONBLOCK, which plain files ignore.
@@ -63,7 +73,7 @@ def _copy(move: Move, watch: Watch, buffer: bytearray, clones: bool) -> Moved:
     try:
         found = os.fstat(source)
         if not stat.S_ISREG(found.st_mode):
-            raise ToolError(Fault.UNSUPPORTED, f"{move.source} is not a plain file")
+            raise not_plain(move.source)
         return _copy_to(source, found, move, watch, buffer, clones)
     finally:
         os.close(source)

@@ -35,7 +35,7 @@ class Gs:
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings
         self._web = Web(settings, secrets=False)
-        self._files = WebFiles(self._web)
+        self._files = WebFiles(self._web, s3_fault, encoded=True)
         self._guard = threading.Lock()
         self._accounts: dict[str, Any] = {}
 
@@ -95,7 +95,7 @@ class Gs:
         finally:
             os.close(source)
         if answer.status not in (200, 201):
-            raise s3_fault(answer.status, answer.text, f"{move.target}: {answer.status}", put=True)
+            raise self._files.refused(answer, answer.text, move.target, put=True)
         if sender.hasher is None:
             raise ToolError(Fault.SERVICE, f"{move.target}: the service never took the file's content")
         sums, told = sender.hasher.values(), hashes_of(answer.headers)

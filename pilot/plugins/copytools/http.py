@@ -54,7 +54,7 @@ class Http:
         finally:
             os.close(source)
         if answer.status not in (200, 201, 202, 204):
-            raise status_fault(answer.status, f"{move.target}: {answer.status} {answer.reason}", put=True)
+            raise self._files.refused(answer, answer.text, move.target, put=True)
         if sender.hasher is None:
             raise ToolError(Fault.SERVICE, f"{move.target}: the server never took the file's content")
         return Moved(size=size, checksums=sender.hasher.values(), checksum_seconds=sender.hasher.seconds)
@@ -63,7 +63,7 @@ class Http:
         try:
             return self._files.put(move.target, sender, watch, overwrite=move.overwrite)
         except ToolError:
-            if sender.hasher is not None:
+            if sender.hasher is not None and move.overwrite:  # else it may be another's that lies there
                 self._sweep(move.target)
             raise
 

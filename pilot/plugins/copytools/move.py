@@ -52,10 +52,11 @@ class MoveFile(LocalTool):
         (moved,) = Copy(self.settings).move((_to(move, part),), watch)
         if moved.fault:
             discard(part)
-            return moved
+            return Moved(fault=moved.fault, detail=moved.detail.replace(part, move.target))
         try:
             os.rename(part, move.target)
-            os.unlink(move.source)
+            if os.path.islink(move.source) or not os.path.samefile(move.source, move.target):
+                os.unlink(move.source)  # but not where a mount shows the target's place twice
         except OSError as error:
             discard(part)
             raise target_fault(error, move.target) from error

@@ -34,7 +34,7 @@ class S3:
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings
         self._web = Web(settings, secrets=False)
-        self._files = WebFiles(self._web)
+        self._files = WebFiles(self._web, s3_fault, encoded=True)
         self._guard = threading.Lock()
         self._clients: dict[S3Keys, Any] = {}
 
@@ -66,19 +66,9 @@ class S3:
             client = self._client(place, move.site)
             if not inward:
                 return self._put(client, place, move, watch, buffer)
-            try:
-                return self._files.get(self._sign(client, "get_object", place), move, watch, buffer)
-            except ToolError as error:
-                raise self._why(error, client, place, watch.cancel) from error
+            return self._files.get(self._sign(client, "get_object", place), move, watch, buffer)
 
         return move_each(moves, watch, one)
-
-    def _why(self, error: ToolError, client: Any, place: S3Place, cancel: Cancel) -> ToolError:
-        """A missing bucket is told apart from a missing file by asking once more."""
-        if error.fault is not Fault.MISSING:
-            return error
-        with self._web.asking("GET", self._sign(client, "get_object", place), cancel) as answer:
-            return s3_fault(answer.status, answer.excerpt(), error.detail, put=False) if answer.status != 200 else error
 
     def _put(self, client: Any, place: S3Place, move: Move, watch: Watch, buffer: bytearray) -> Moved:
         source, size = open_source(move)
@@ -90,11 +80,11 @@ class S3:
         finally:
             os.close(source)
         if answer.status not in (200, 201, 204):
-            raise s3_fault(answer.status, answer.text, f"{move.target}: {answer.status}", put=True)
+            raise self._files.refused(answer, answer.text, move.target, put=True)
         if sender.hasher is None:
             raise ToolError(Fault.SERVICE, f"{move.target}: the service never took the file's content")
         sums = sender.hasher.values()
-        told = etag_md5(answer.header("etag"))
+        told = etag_md5(answer.headers)
         if told and told != sums["md5"]:
             self.remove(move.target)
             raise ToolError(Fault.DAMAGED, f"{move.target}: md5 {told} instead of {sums['md5']}")
@@ -118,7 +108,7 @@ class S3:
             answer.excerpt()
             if answer.status != 200:
                 raise s3_fault(answer.status, "", f"{url}: {answer.status} {answer.reason}", put=False)
-            md5 = etag_md5(answer.header("etag"))
+            md5 = etag_md5(answer.headers)
             return Found(answer.length, {"md5": md5} if md5 else {})
 
     def remove(self, url: str, recursive: bool = False) -> None:

@@ -17,7 +17,7 @@ from pilot.lib.sharedread import BLOCK as WHOLE
 from pilot.lib.sharedread import Feed
 from pilot.plugins.copytools.base import Fault, Move, Moved, ToolError, Watch
 from pilot.plugins.copytools.s3_place import S3Place
-from pilot.plugins.copytools.s3_words import etag_md5, s3_fault, speaking
+from pilot.plugins.copytools.s3_words import etag_md5, speaking
 from pilot.plugins.copytools.webfile import Sender, WebFiles
 
 PART = 16 << 20
@@ -64,8 +64,8 @@ def send_parts(
         address = sign(client, "upload_part", place, UploadId=upload, PartNumber=number)
         answer = files.put(address, sender, watch)
         if answer.status != 200 or sender.hasher is None:
-            raise s3_fault(answer.status, answer.text, f"{move.target} part {number}: {answer.status}", put=True)
-        told, mine = etag_md5(answer.header("etag")), sender.hasher.values()["md5"]
+            raise files.refused(answer, answer.text, f"{move.target} part {number}", put=True)
+        told, mine = etag_md5(answer.headers), sender.hasher.values()["md5"]
         if told and told != mine:
             raise ToolError(Fault.DAMAGED, f"{move.target} part {number}: md5 {told} instead of {mine}")
         return _Sent(number, answer.header("etag"), bool(told))

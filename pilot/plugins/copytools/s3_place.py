@@ -71,6 +71,8 @@ def keys_for(place: S3Place, settings: ToolSettings, label: str) -> S3Keys:
         raise ToolError(Fault.CREDENTIAL, str(error)) from error
     if keys is None:
         raise ToolError(Fault.CREDENTIAL, "no S3 credentials: see S3CFG, PEGASUS_CREDENTIALS or AWS_ACCESS_KEY_ID")
+    if keys.access and not keys.secret:
+        raise ToolError(Fault.CREDENTIAL, f"{keys.origin} has an access key without its secret key")
     if place.endpoint:
         return msgspec.structs.replace(keys, endpoint=place.endpoint)
     return keys

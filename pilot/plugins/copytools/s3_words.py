@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from pilot.plugins.copytools.base import Fault, ToolError
@@ -19,6 +19,11 @@ _CODES = {
     "InvalidAccessKeyId": Fault.CREDENTIAL,
     "ExpiredToken": Fault.EXPIRED,
     "RequestTimeTooSkewed": Fault.DENIED,
+    "RequestExpired": Fault.DENIED,
+    "InvalidToken": Fault.CREDENTIAL,
+    "TokenRefreshRequired": Fault.EXPIRED,
+    "InvalidObjectState": Fault.UNSUPPORTED,
+    "RequestTimeout": Fault.SERVICE,
     "EntityTooLarge": Fault.UNSUPPORTED,
     "QuotaExceeded": Fault.NO_SPACE,
     "XMinioStorageFull": Fault.NO_SPACE,
@@ -35,18 +40,28 @@ _CODES = {
     "403": Fault.DENIED,
 }
 
+_SKEWED = ": the clock of this machine is wrong, or that of the service"
+#: What people can do about some of them.
+_MORE = {
+    "RequestTimeTooSkewed": _SKEWED,
+    "RequestExpired": _SKEWED,
+    "InvalidObjectState": ": it lies in an archive and must be restored first",
+    "AuthorizationHeaderMalformed": ": is the region of the keys that of the bucket?",
+    "PermanentRedirect": ": is the endpoint of the keys that of the bucket?",
+}
+
 
 def s3_fault(status: int, body: str, detail: str, put: bool) -> ToolError:
     """The fault of an answer: by the error code in its body if there is one, else by its status."""
     code = re.search(r"<Code>(\w+)</Code>", body)
     if code is None or code[1] not in _CODES:
-        return status_fault(status, detail + (f" {code[1]}" if code else ""), put)
+        return status_fault(status, detail + (f" {code[1]}{_MORE.get(code[1], '')}" if code else ""), put)
     fault = _CODES[code[1]]
     if put and fault is Fault.DENIED:
         fault = Fault.REFUSED
-    if not put and fault is Fault.NO_DIRECTORY:
-        fault = Fault.MISSING
-    return ToolError(fault, f"{detail} {code[1]}")
+    if not put:  # then it is not this machine that is full, and no directory of its that is not there
+        fault = {Fault.NO_DIRECTORY: Fault.MISSING, Fault.NO_SPACE: Fault.SERVICE}.get(fault, fault)
+    return ToolError(fault, f"{detail} {code[1]}{_MORE.get(code[1], '')}")
 
 
 @contextmanager
@@ -74,10 +89,13 @@ def _client_fault(error: Exception, where: str) -> ToolError:
         return ToolError(Fault.TIMEOUT, f"{where}: no answer in time")
     if isinstance(error, exceptions.HTTPClientError):
         return ToolError(Fault.NETWORK, f"{where}: {error}")
-    return ToolError(Fault.UNSUPPORTED, f"{where}: {error}")
+    return ToolError(Fault.UNSUPPORTED, f"{where}: {' '.join(str(error).split())}")
 
 
-def etag_md5(etag: str) -> str:
-    """The md5 that an ETag is for objects in one piece that are not encrypted by key; else empty."""
-    value = etag.strip().strip('"').lower()
+def etag_md5(headers: Mapping[str, str]) -> str:
+    """The md5 that an answer's ETag is for objects in one piece that are not encrypted by a key; else empty."""
+    by_key = "kms" in headers.get("x-amz-server-side-encryption", "").lower()
+    if by_key or "x-amz-server-side-encryption-customer-algorithm" in headers:
+        return ""
+    value = headers.get("etag", "").strip().strip('"').lower()
     return value if re.fullmatch(r"[0-9a-f]{32}", value) else ""

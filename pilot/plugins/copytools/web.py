@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
 
+import msgspec
+
 from pilot.core.staging import ToolSettings
 from pilot.lib.cancel import Cancel
 from pilot.lib.httpanswer import Answer, ProtocolError
 from pilot.lib.httpfile import Body, exchange
-from pilot.lib.httppool import Origin, Pool, Tls
+from pilot.lib.httppool import BadTls, Origin, Pool, Tls
 from pilot.plugins.copytools.base import Fault, Move, Moved, ToolError, Watch
 from pilot.plugins.copytools.webwords import connection_fault, quoted, read_token, route, usable_certificate
 
@@ -25,6 +27,8 @@ class Web:
         self._secrets = secrets
         tls = Tls(settings.ca_path, settings.proxy_file if secrets else "", settings.verify_tls)
         self._pool = Pool(tls, settings.connect_s, self._via)
+        #: Where a token is shown because the certificate is of no use.
+        self._unproven = Pool(msgspec.structs.replace(tls, certificate=""), settings.connect_s, self._via)
         self._proxies = route(settings)
 
     def _via(self, origin: Origin) -> Origin | None:
@@ -40,15 +44,23 @@ class Web:
         body: Body | None = None,
     ) -> Exchange:
         """The exchange as a context that gives the `Answer`. Raises `ToolError` and nothing else of its own."""
-        secret = None
+        secret, pool = None, self._pool
         if self._secrets:
-            usable_certificate(self.settings, url)
             token = read_token(self.settings, url)
             secret = {"Authorization": f"Bearer {token}"} if token else None
+            try:
+                usable_certificate(self.settings, url)
+            except ToolError:
+                if not token:
+                    raise
+                pool = self._unproven
+        if headers and "Authorization" in headers:  # for the place that was asked alone, wherever it may send us
+            secret = {"Authorization": headers["Authorization"]}
+            headers = {name: value for name, value in headers.items() if name != "Authorization"}
         stall_s = min(watch.stall_s, watch.seconds_left) if watch else self.settings.stall_s
         begin = partial(
             exchange,
-            self._pool,
+            pool,
             method,
             quoted(url),
             headers or {},
@@ -67,6 +79,7 @@ class Web:
     def close(self) -> None:
         """Close all kept connections."""
         self._pool.close()
+        self._unproven.close()
 
 
 def move_each(moves: Sequence[Move], watch: Watch, one: Callable[[Move], Moved]) -> Iterator[Moved]:
@@ -83,7 +96,7 @@ def move_each(moves: Sequence[Move], watch: Watch, one: Callable[[Move], Moved])
                 raise ToolError(Fault.CANCELLED) from error
             if error.fault is Fault.NETWORK and len(moves) > 1:
                 raise
-            moved = Moved(fault=error.fault, detail=error.detail)
+            moved = Moved(fault=error.fault, detail=error.detail, wait_s=error.wait_s)
         yield moved
 
 
@@ -100,10 +113,12 @@ class Exchange:
         try:
             return self._open.__enter__()
         except (OSError, ProtocolError) as error:
-            if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and self._web.direct():
+            if isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, BadTls)) and self._web.direct():
                 self._open = self._begin()
                 return self.__enter__()
             raise connection_fault(error, self._url, started=False) from error
+        except ValueError as error:  # after those of TLS, some of which are one as well
+            raise ToolError(Fault.UNSUPPORTED, str(error)) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
+import re
 import ssl
 import time
-from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 from pilot.core.staging import ToolSettings
-from pilot.lib.certificate import not_after
 from pilot.lib.checksum import LENGTHS
+from pilot.lib.credentials import BadCredential
 from pilot.lib.httpanswer import ProtocolError
 from pilot.lib.httpfile import LedAstray
-from pilot.lib.httppool import SECURE, Origin
+from pilot.lib.httppool import SECURE, BadTls, Origin
+from pilot.lib.tokens import certificate_trouble, token_of
 from pilot.plugins.copytools.base import Fault, ToolError
 
 _GET = {401: Fault.DENIED, 403: Fault.DENIED, 404: Fault.MISSING, 410: Fault.MISSING, 408: Fault.SERVICE}
 _PUT = {
     401: Fault.REFUSED,
     403: Fault.REFUSED,
-    405: Fault.REFUSED,
     404: Fault.NO_DIRECTORY,
     409: Fault.NO_DIRECTORY,
     412: Fault.EXISTS,
     413: Fault.NO_SPACE,
     507: Fault.NO_SPACE,
     408: Fault.SERVICE,
+    423: Fault.SERVICE,
 }
 
 
@@ -40,11 +40,34 @@ def status_fault(status: int, detail: str, put: bool) -> ToolError:
     return ToolError(fault, detail)
 
 
+def plain_refusal(status: int, body: str, detail: str, put: bool) -> ToolError:
+    """The fault of a web server's answer: its status tells all."""
+    return status_fault(status, detail, put)
+
+
+def seconds_to_wait(text: str) -> float:
+    """What `Retry-After` says, as s from now on; 0 where it says nothing that can be understood."""
+    if text.isdecimal():
+        return float(text)
+    if not text:
+        return 0.0
+    from email.utils import parsedate_to_datetime
+
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    return max(0.0, at.timestamp() - time.time())
+
+
 def connection_fault(error: Exception, url: str, started: bool) -> ToolError:
     """The fault of a connection that failed; `started`: after the answer had begun."""
     where = f"{urlsplit(url).scheme}://{urlsplit(url).netloc.rpartition('@')[2]}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return ToolError(Fault.DENIED, f"{where}: the server's certificate is not trusted: {error.verify_message}")
+        trust = f"the server's certificate is not trusted: {error.verify_message} (authorities: X509_CERT_DIR)"
+        return ToolError(Fault.DENIED, f"{where}: {trust}")
+    if isinstance(error, BadTls):
+        return ToolError(Fault.CREDENTIAL, str(error))
     if isinstance(error, ssl.SSLError):
         text = str(error.reason or error).lower()
         if "expired" in text:
@@ -80,7 +103,7 @@ def digests_of(header: str) -> dict[str, str]:
             except (binascii.Error, ValueError):
                 continue
         value = value.lower().zfill(LENGTHS[kind])
-        if len(value) == LENGTHS[kind]:
+        if len(value) == LENGTHS[kind] and re.fullmatch("[0-9a-f]+", value):
             found[kind] = value
     return found
 
@@ -100,44 +123,18 @@ def parents(url: str) -> list[str]:
 
 def usable_certificate(settings: ToolSettings, url: str) -> None:
     """Raise `ToolError` when the certificate that a secure URL needs cannot be read or has run out."""
-    path = settings.proxy_file
-    if not path or not SECURE.get(url.partition("://")[0].lower()):
-        return
-    try:
-        end = not_after(path)
-    except (OSError, ValueError) as error:
-        raise ToolError(Fault.CREDENTIAL, f"certificate: {error}") from error
-    if end <= time.time():
-        raise ToolError(Fault.EXPIRED, f"{path} ended at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(end))}")
+    if SECURE.get(url.partition("://")[0].lower()) and (trouble := certificate_trouble(settings.proxy_file)):
+        raise ToolError(Fault.EXPIRED if trouble.expired else Fault.CREDENTIAL, trouble.text)
 
 
 def read_token(settings: ToolSettings, url: str) -> str:
     """The bearer token for a secure URL, empty if there is none. Raises `ToolError` for a file that cannot be read."""
     if not SECURE.get(url.partition("://")[0].lower()):
         return ""
-    if settings.token_file:
-        try:
-            with open(settings.token_file, encoding="ascii") as stream:
-                return stream.read().strip()
-        except (OSError, ValueError) as error:
-            raise ToolError(Fault.CREDENTIAL, f"token file {settings.token_file}: {error}") from error
-    return settings.environment.get("BEARER_TOKEN", "").strip() or _discovered(settings.environment)
-
-
-def _discovered(environment: Mapping[str, str]) -> str:
-    """The token where WLCG bearer token discovery looks: BEARER_TOKEN_FILE, the run-time directory, /tmp."""
-    places = [environment.get("BEARER_TOKEN_FILE", "")]
-    name = f"bt_u{os.geteuid()}"
-    if directory := environment.get("XDG_RUNTIME_DIR"):
-        places.append(os.path.join(directory, name))
-    places.append(os.path.join("/tmp", name))
-    for place in filter(None, places):
-        try:
-            with open(place, encoding="ascii") as stream:
-                return stream.read().strip()
-        except (OSError, ValueError):
-            continue
-    return ""
+    try:
+        return token_of(settings.environment, settings.token_file)
+    except BadCredential as error:
+        raise ToolError(Fault.CREDENTIAL, str(error)) from error
 
 
 def route(settings: ToolSettings) -> tuple[Origin, ...]:
