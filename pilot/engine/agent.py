@@ -36,7 +36,9 @@ class Agent:
     def __init__(self, means: Means) -> None:
         self.means = means
         self.settings = means.settings
-        self.runner = Runner(means, on_room=self._look_for_jobs, on_end=self._job_ended)
+        self.runner = Runner(
+            means, on_room=self._look_for_jobs, on_end=self._job_ended, on_back=lambda run: self._waiting.add(run)
+        )
         self._asking = Asking(means, lambda: bool(self.runner.active), self._answered, self._look_for_jobs)
         self._surprise = Surprise(means, self.runner)
         self._draining = False
@@ -80,7 +82,9 @@ class Agent:
                 with contextlib.suppress(NoLocalSpace):  # on a full disk the series has a gap, the job goes on
                     self.means.store.add_sample(key, sample)
             case LimitBroken(key=key, failure=failure):
-                if run := self.runner.active.get(key):
+                if failure.code == NoLocalSpace.code and self._waiting.make_room():
+                    self.means.monitor.pardon(key)
+                elif run := self.runner.active.get(key):
                     self.runner.stop(run, failure)
 
     def _look_at_credentials(self) -> None:

@@ -13,8 +13,9 @@ from pilot.plugins.sources.base import Capacity
 
 _BEFORE_PAYLOAD = (Phase.STAGING_IN, Phase.RUNNING)
 _MB = 1 << 20
-#: What stays free for those that run, whatever their jobs say of their needs.
-_MARGIN = 1 << 30
+#: What stays free for those that run, whatever their jobs say of their needs: more than that at which the monitor ends
+#: one of them (`bounds`). With less than the second what was fetched ahead goes.
+_MARGIN, _SHORT = 2 << 30, 3 << 29
 
 
 class Ahead:
@@ -44,8 +45,21 @@ class Ahead:
         return most if most > 0 and self._spare() > _MARGIN else 0
 
     def may_fetch(self, run: Run) -> bool:
-        """Whether there is disk for the inputs of one more job beside what runs and what comes already."""
-        return self.left() > 0 and self._spare() > _MARGIN + 2 * _input_bytes(run)
+        """Whether there is disk for the inputs of one more job beside what runs and what comes already.
+
+        Not twice: where they had to go once, they come when there is room to run.
+        """
+        return not run.put_back and self.left() > 0 and self._spare() > _MARGIN + 2 * _input_bytes(run)
+
+    def is_short(self) -> bool:
+        """Whether those that run need the disk that the inputs of others take."""
+        disk = os.statvfs(self._means.workdir) if self._means.settings.prefetch_jobs else None
+        return disk is not None and disk.f_bavail * disk.f_frsize < _SHORT
+
+    def to_give_up(self) -> Run | None:
+        """The job whose inputs go first when the disk gets short: the last one that came."""
+        here = [run for run in self.without_room() if run.parked or run.job.phase is Phase.STAGING_IN]
+        return next((run for run in reversed(here) if not run.put_back and not run.facts.runs), None)
 
     def capacity(self, wanted: int, seconds_left: int) -> Capacity:
         """What to ask for: for each job that would run at once its part of the free room, else as much as the largest

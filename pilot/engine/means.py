@@ -125,6 +125,7 @@ class Run:
     """The moving side of one job in this pilot: processes, timers, threads' cancel. What lasts is in the PilotDB.
 
     Stage-in sets `sources`, the URL that each local input came from, and `turls`, those of inputs read in place by LFN.
+    `parked`: its inputs are here and it waits for room; `put_back`: they had to go again for want of disk.
     `moved` is what earlier pilots have moved for it, the last success by direction and LFN; None for a job of this one.
     """
 
@@ -145,6 +146,7 @@ class Run:
     stdout: str = ""
     variables: dict[str, str] = field(default_factory=dict)
     parked: bool = False
+    put_back: bool = False
     sources: dict[str, str] = field(default_factory=dict)
     turls: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, Any] = field(default_factory=dict)

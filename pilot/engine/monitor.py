@@ -192,6 +192,11 @@ class Monitor:
         watch = self._watches.get(key)
         return watch.tally.last if watch else None
 
+    def pardon(self, key: str) -> None:
+        """Judge a payload further that was told to have used up too much: the reason for it is being removed."""
+        if watch := self._watches.get(key):
+            watch.told = False
+
     def so_far(self, key: str) -> Usage | None:
         """The summary of a payload that still runs; None for one that nobody looks at or that has no sample yet."""
         watch = self._watches.get(key)

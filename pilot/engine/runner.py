@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from pilot.core.errors import Failure, PilotError, UnknownException
+from pilot.core.errors import Failure, NoLocalSpace, PilotError, UnknownException
 from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Event, Job, Order, Phase, Reply, Stop, decide, entry_order
@@ -38,14 +38,16 @@ class Runner:
     """Takes jobs in and brings each to its end. Everything here happens in the loop's thread.
 
     `on_room` is called when a job has given its part of the node back or waits for one with its inputs staged in
-    (`Run.parked`), `on_end` when one has come to its end.
+    (`Run.parked`), `on_end` when one has come to its end, `on_back` when one that was ahead has to wait again.
     """
 
-    def __init__(self, means: Means, on_room: Callable[[], None], on_end: Callable[[Run], None]) -> None:
+    def __init__(
+        self, means: Means, on_room: Callable[[], None], on_end: Callable[[Run], None], on_back: Callable[[Run], None]
+    ) -> None:
         self.means = means
         self.active: dict[str, Run] = {}
         self.cleaning = 0
-        self._on_room, self._on_end = on_room, on_end
+        self._on_room, self._on_end, self._on_back = on_room, on_end, on_back
         self.reserve = Reserve(means.workdir, means.loop, means.settings.disk_patience)
         self.reserve.keep()
         self.answers = Answers(self)
@@ -198,6 +200,9 @@ class Runner:
 
     def _staged_in(self, run: Run, result: stagein.StagedIn | None, error: PilotError | None) -> None:
         failure = error.failure() if error else result.failure if result else None
+        if failure and self._has_to_wait(run, failure):
+            self._give_up_inputs(run)
+            return
         facts = timed(run, "stagein")
         if result is not None:
             lost = _CORRUPT | _MISSING if run.definition.event_merge else _CORRUPT
@@ -211,6 +216,28 @@ class Runner:
             facts,
             lambda: self.means.store.put_outcomes(run.key, outcomes),
         )
+
+    def put_back(self, run: Run) -> None:
+        """Have a job without room give its inputs up and wait; `on_back` hears of it when they are gone."""
+        run.put_back = True
+        if run.parked:
+            run.parked = False
+            self._give_up_inputs(run)
+        else:
+            run.cancel.set()
+
+    def _has_to_wait(self, run: Run, failure: Failure) -> bool:
+        """Whether stage-in failed for want of disk beside the jobs that run: no fault of a job that was only ahead."""
+        given_up = run.put_back and run.cancel.is_set()
+        return not run.job.stopping and (given_up or (run.grant is None and failure.code == NoLocalSpace.code))
+
+    def _give_up_inputs(self, run: Run) -> None:
+        def gone(_: Run, __: None, ___: PilotError | None) -> None:
+            self._on_back(run)
+            self._on_room()
+
+        run.put_back, run.cancel = True, Cancel()
+        self.work(run, partial(jobdir.clear_for_rerun, run.directory), gone)
 
     # payload
 

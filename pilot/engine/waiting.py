@@ -19,6 +19,7 @@ class Waiting:
         self._means, self._runner = means, runner
         self._jobs: deque[Run] = deque()
         self.ahead = Ahead(means, runner.active, self._jobs)
+        self._watching = False
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -27,11 +28,36 @@ class Waiting:
         """Let a job wait for its turn."""
         self._jobs.append(run)
 
+    def _watch_disk(self) -> None:
+        """As long as any job is ahead, have its inputs give way when the disk gets short for those that run."""
+
+        def look() -> None:
+            self._watching = False
+            if self.ahead.is_short():
+                self.make_room()
+            self._watch_disk()
+
+        if not self._watching and self.ahead.without_room():
+            self._watching = True
+            self._means.loop.after(self._means.settings.monitor_interval, look)
+
+    def make_room(self) -> bool:
+        """Give up inputs of one job that were fetched ahead; False if there are none."""
+        run = self.ahead.to_give_up()
+        if run is not None:
+            run.log.info("the disk gets short: its inputs are given up until there is room to run")
+            self._runner.put_back(run)
+        return run is not None
+
     def start(self, why: Failure | None) -> None:
         """Let all begin that fit; with `why` they are stopped for it instead. Jobs that are here ahead come first."""
         for run in [run for run in self._jobs if run.job.error is not None]:  # told to stop: they need no room
             self._begin(run)
         self._start_ahead()
+        self._start_waiting(why)
+        self._watch_disk()
+
+    def _start_waiting(self, why: Failure | None) -> None:
         while self._jobs:
             run = self._jobs[0]
             if why is not None:

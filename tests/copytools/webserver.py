@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 FAULTS = (
     "cut stall slow lie other 500 503-once 403 401 full redirect loop away drop drop-once garbage "
-    "short-once norange secret damage"
+    "short-once norange secret damage stall-once"
 )
 
 
@@ -128,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "cut" or (fault == "short-once" and first):
             self.wfile.write(body[:half])
             self.close_connection = True
-        elif fault == "stall":
+        elif fault == "stall" or (fault == "stall-once" and first):
             self.wfile.write(body[:half])
             self.wfile.flush()
             self.server.ending.wait(30)

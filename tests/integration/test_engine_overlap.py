@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pilot.engine.means import Run
 from pilot.plugins.sources.dummy import DummySource
 from tests.bench import Bench, shell_job
 from tests.copytools.webserver import WebServer, serving
+from tests.small_disk import small_disk
 
 
 @pytest.fixture
@@ -121,3 +123,56 @@ def test_jobs_in_hand_are_given_back_when_the_time_is_over(web: WebServer, tmp_p
         assert error is not None and error.code == 1213, error
         assert bench.finals(number) == 1
     assert not (bench.workdir / "ran").exists()
+
+
+WRITES = "set -e; for i in $(seq {}); do head -c 1M /dev/zero >> ../big; sleep 0.05; done; rm ../big"
+
+
+def small_margin(monkeypatch: pytest.MonkeyPatch, megabytes: int) -> None:
+    monkeypatch.setattr("pilot.engine.ahead._MARGIN", megabytes << 20)
+    monkeypatch.setattr("pilot.engine.ahead._SHORT", megabytes << 19)
+
+
+def test_inputs_that_are_here_give_way_to_a_job_that_needs_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, web: WebServer
+) -> None:
+    """One waits with its inputs, those of another are under way; both run in the end."""
+    small_margin(monkeypatch, 20)
+    (web.root / "in.txt").write_bytes(os.urandom(6 << 20))
+    second = fetching_job(2, "stat -c %s in.txt > ../second", f"{web.url}/in.txt")
+    third = fetching_job(3, "stat -c %s in.txt > ../third", f"{web.url}/stall-once/in.txt")
+    with small_disk(tmp_path / "bench" / "pilot", 48):
+        script = "while [ ! -e ../go ]; do sleep 0.05; done; " + WRITES.format(42)
+        bench = Bench(tmp_path / "bench", DummySource([shell_job(1, script), second, third]))
+
+        def both_ahead() -> bool:
+            run = run_of(bench, 2)
+            return run is not None and run.parked and bool(web.count["GET stall-once"])
+
+        when(bench, both_ahead, (bench.workdir / "go").touch)
+        assert bench.run(prefetch_jobs=2, patience_s=90, monitor_interval=0.05) == 0
+        assert [bench.final(n).state for n in (1, 2, 3)] == [State.FINISHED] * 3
+        assert (bench.workdir / "second").read_text() == (bench.workdir / "third").read_text() == f"{6 << 20}\n"
+        assert (web.count["GET "], web.count["GET stall-once"]) == (2, 2), "the inputs had to come again"
+
+
+def test_inputs_for_which_there_turns_out_to_be_no_room_wait_until_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, web: WebServer
+) -> None:
+    """Nobody has told their size: neither the job that was only ahead fails for it nor the one that runs."""
+    small_margin(monkeypatch, 8)
+    (web.root / "in.txt").write_bytes(os.urandom(30 << 20))
+    second = fetching_job(2, "stat -c %s in.txt > ../second", f"{web.url}/in.txt")
+    with small_disk(tmp_path / "bench" / "pilot", 40) as disk:
+        (disk / "big").write_bytes(bytes(16 << 20))  # the running job's
+        script = "while [ ! -e ../go ]; do sleep 0.05; done; rm ../big"
+        bench = Bench(tmp_path / "bench", DummySource([shell_job(1, script), second]))
+
+        def given_up() -> bool:
+            run = run_of(bench, 2)
+            return run is not None and run.put_back and run in bench.agent._waiting._jobs
+
+        when(bench, given_up, (bench.workdir / "go").touch)
+        assert bench.run(prefetch_jobs=1, patience_s=60) == 0
+        assert [bench.final(n).state for n in (1, 2)] == [State.FINISHED] * 2
+        assert (bench.workdir / "second").read_text() == f"{30 << 20}\n"

@@ -58,7 +58,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_inputs_that_are_still_to_come_count_as_taken(place: Any) -> None:
-    disk = place(12)
+    disk = place(13)
     disk.job(Phase.STAGING_IN, input_gb=4, grant=False)
     assert disk.ahead.may_fetch(disk.job(Phase.ACQUIRED, input_gb=3))
     disk.job(Phase.STAGING_IN, input_gb=4, grant=False)
@@ -66,7 +66,7 @@ def test_inputs_that_are_still_to_come_count_as_taken(place: Any) -> None:
 
 
 def test_a_running_job_keeps_the_disk_that_it_was_promised(place: Any) -> None:
-    disk = place(12)
+    disk = place(13)
     disk.job(Phase.RUNNING, disk_gb=8, grant=True)
     assert not disk.ahead.may_fetch(disk.job(Phase.ACQUIRED, input_gb=2))
     assert disk.ahead.may_fetch(disk.job(Phase.ACQUIRED, input_gb=1))
@@ -83,7 +83,7 @@ def test_what_a_job_has_on_disk_already_is_not_counted_twice(place: Any) -> None
 
 
 def test_nothing_is_fetched_ahead_on_a_disk_without_room_to_spare(place: Any) -> None:
-    assert place(0.9).ahead.left() == 0
+    assert place(1.9).ahead.left() == 0
 
 
 def test_jobs_that_nothing_is_done_for_do_not_count_as_fetched(place: Any) -> None:
@@ -120,3 +120,13 @@ def test_free_room_is_shared_by_the_jobs_that_would_run_in_it_alone(place: Any) 
     disk = place(100, slots=EqualSlots(Node(4, memory_mb=8000, disk_mb=40_000), 2))
     asked = disk.ahead.capacity(5, 1000)
     assert (asked.jobs, asked.cores, asked.memory_mb, asked.disk_mb) == (5, 4, 4000, 20_000)
+
+
+def test_what_is_given_up_is_what_came_last_and_never_what_an_earlier_payload_was_given(place: Any) -> None:
+    disk = place(1.4)
+    first, last, running = disk.job(Phase.STAGING_IN), disk.job(Phase.STAGING_IN), disk.job(Phase.RUNNING, grant=True)
+    assert disk.ahead.is_short() and disk.ahead.to_give_up() is last
+    last.put_back = True
+    assert disk.ahead.to_give_up() is first and not disk.ahead.may_fetch(last)
+    first.facts = Facts(acquired=0.0, runs=1)
+    assert disk.ahead.to_give_up() is None and running.grant
