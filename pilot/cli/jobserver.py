@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from pilot.core.exitcodes import ExitCode
+from pilot.lib.tls import client_context
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -72,7 +73,7 @@ def post(
 def _tls(url: str, cacert: Path | None, cert: Path | None) -> ssl.SSLContext | None:
     if not url.startswith("https://"):
         return None
-    context = ssl.create_default_context(cafile=None if cacert is None else str(cacert))
+    context = client_context(None if cacert is None else str(cacert))
     if cert is not None:
         try:
             context.load_cert_chain(cert)

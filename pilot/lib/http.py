@@ -179,11 +179,11 @@ def _hung_up(line: http.client.HTTPConnection) -> bool:
 
 def tls_context(settings: HttpSettings) -> ssl.SSLContext:
     """A client's TLS context. Raises `ServerNotTrusted` or `CertificateHasExpired` naming a file that does not load."""
-    import ssl
+    from pilot.lib.tls import client_context
 
     place = settings.ca_file or settings.ca_path
     try:
-        context = ssl.create_default_context(cafile=settings.ca_file or None, capath=settings.ca_path or None)
+        context = client_context(settings.ca_file, settings.ca_path)
     except OSError as error:
         raise ServerNotTrusted(f"the authorities in {place} cannot be loaded ({error})") from error
     if settings.client_cert:

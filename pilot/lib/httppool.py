@@ -13,6 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from pilot.lib.tls import client_context
+
 #: URL schemes as the field writes them -> whether they mean TLS.
 SECURE = {"http": False, "dav": False, "webdav": False, "https": True, "davs": True, "webdavs": True}
 
@@ -149,7 +151,7 @@ class Pool:
     @functools.cached_property
     def context(self) -> ssl.SSLContext:
         """TLS as asked for. Raises `BadTls` for files that cannot be used."""
-        context = ssl.create_default_context()
+        context = client_context()
         path = self._tls.ca_path
         if path:
             with _using(path, "holds no certificates of authorities"):

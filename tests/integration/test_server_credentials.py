@@ -34,7 +34,8 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._openssl("req", "-x509", *self._new("ca"), "-subj", "/CN=CA", "-days", "2", "-out", "ca.pem")
+        self._openssl("req", "-x509", *self._new("ca"), "-subj", "/CN=CA", "-days", "2", "-out", "ca.pem",
+                      "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
 
     def _openssl(self, *args: str) -> None:
         subprocess.run(["openssl", *args], cwd=self.folder, check=True, capture_output=True, timeout=20)
