@@ -84,6 +84,27 @@ def s3_keys(environment: Mapping[str, str], user: str = "", site: str = "", labe
     return _from_aws(environment)
 
 
+def web_section(environment: Mapping[str, str], scheme: str, host: str) -> dict[str, str]:
+    """What Pegasus's credentials (`PEGASUS_CREDENTIALS`, `~/.pegasus/credentials.conf`) say of a web server, by name.
+
+    The section `scheme://host` comes before `host`, where `host` has the port as the URL has it. Names are in lower
+    case. Empty where there is none; raises `BadCredential` for a file with one that others can read.
+    """
+    home = environment.get("HOME", "")
+    own = os.path.join(home, ".pegasus", "credentials.conf") if home else ""
+    for path in (named_file(environment, "PEGASUS_CREDENTIALS")[0], own):
+        parser = configparser.RawConfigParser(strict=False)
+        try:
+            parser.read(path, encoding="utf-8")
+        except (OSError, ValueError, configparser.Error):
+            continue
+        for section in (f"{scheme}://{host}", host):
+            if parser.has_section(section):
+                check_private(path)
+                return dict(parser.items(section))
+    return {}
+
+
 def _from_file(path: str, origin: str, user: str, site: str) -> S3Keys | None:
     """Keys out of a file of either form; None if it has none for this user and site."""
     parser = configparser.RawConfigParser(strict=False)

@@ -34,18 +34,21 @@ def exchange(
     stall_s: float,
     body: Body | None = None,
     secret: Mapping[str, str] | None = None,
+    own: Mapping[str, str] | None = None,
 ) -> Iterator[Answer]:
     """Send a request and give the answer's head; the connection is kept if the body has been read to its end.
 
     `body` writes the request's body to a connection and may be called again for another server.
-    `secret` holds headers that only go to the origin of `url`, and only over TLS. Raises `ValueError` for a URL that is
-    no web address, `OSError` (timeouts and TLS errors among them) and `ProtocolError`; setting `cancel` makes it raise
-    at once.
+    `own` holds headers that only go to the origin of `url`; `secret` those that also go over TLS alone. Raises
+    `ValueError` for a URL that is no web address, `OSError` (timeouts and TLS errors among them) and `ProtocolError`;
+    setting `cancel` makes it raise at once.
     """
     origin, target = split(url)
     home = origin
     for _ in range(_MOST_REDIRECTS):
-        mine = {**headers, **secret} if secret and origin == home and origin.secure else dict(headers)
+        mine = {**headers, **(own or {})} if origin == home else dict(headers)
+        if secret and origin == home and origin.secure:
+            mine = {**secret, **mine}
         try:
             connection, answer = _ask(pool, origin, target, method, mine, body, cancel, stall_s)
         except (ssl.SSLError, TimeoutError):

@@ -24,6 +24,8 @@ _MANNERS = {"file": "", "symlink": "symlink", "moveto": "move"}
 #: A link whose source need not exist here: it may be a path inside a container.
 _UNCHECKED = {"symlink": "blindlink"}
 _DEFAULT_PRIORITY = 50
+_SLASHES = re.compile("//+")
+_DOUBLED = frozenset({"root", "roots", "xroot", "xroots"})
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -68,7 +70,7 @@ def read_request(
                 summed.add(transfer.lfn)
             continue
         written = entry.target
-        target = Target(reader.url(written.url)[0], written.site_label or "", written.deep)
+        target = Target(reader.url(written.url, plain=True)[0], written.site_label or "", written.deep)
         (directories if isinstance(entry, MkdirEntry) else removals).append(target)
     return Request(tuple(directories), tuple(transfers.values()), tuple(removals), frozenset(summed))
 
@@ -87,10 +89,10 @@ class _Reader:
         self._route = route
 
     def transfer(self, entry: TransferEntry, number: int) -> Transfer:
-        sources = [self.place(p) for p in (*entry.src_urls, *entry.sources)]
+        sources = [*(self.place(p, plain=True) for p in entry.src_urls), *map(self.place, entry.sources)]
         best = max(entry.dest_urls, key=lambda p: _priority(p), default=None)
         label = sources[0][0].site if sources else ""
-        ends = [self.place(p) for p in ((best,) if best else entry.targets)]
+        ends = [self.place(best, plain=True)] if best else [self.place(place) for place in entry.targets]
         targets = [self.inside(end, sources) for end in ends] or self.classed(entry, number, label)
         if not sources or not targets:
             raise BadRequest(f"transfer {number + 1} ({entry.lfn or 'no lfn'}) has no source or no destination")
@@ -101,6 +103,8 @@ class _Reader:
             copytool = "sifimage"
         if copytool == "symlink" and os.path.isdir(sources[0][0].url):
             copytool = "blindlink"
+        if manner and not entry.copytool:
+            copytool += " auto"  # a source that is elsewhere is fetched
         if self._link and not copytool and _same_site(sources[0][0], targets[0][0]):
             copytool = "symlink"
         checksums, refused = _checksums(entry)
@@ -162,16 +166,16 @@ class _Reader:
             raise BadRequest(f"transfer {number + 1} ({entry.lfn}) has no place at a staging site of {site}")
         return [(place, "") for place in output_places(entry.output_class, entry.transfer, staging[0], output)]
 
-    def place(self, place: Place | str) -> tuple[Endpoint, str]:
+    def place(self, place: Place | str, plain: bool = False) -> tuple[Endpoint, str]:
         """The end as it is used, and the manner that its scheme asks for."""
         if isinstance(place, str):
             url, manner = self.url(place)
             return Endpoint(url, priority=_DEFAULT_PRIORITY), manner
-        url, manner = self.url(place.url)
+        url, manner = self.url(place.url, plain)
         return Endpoint(url, rse=place.rse, site=place.site_label or "", priority=_priority(place)), manner
 
-    def url(self, text: str) -> tuple[str, str]:
-        """A local URL as an absolute path, with its variables replaced; a remote one as it is."""
+    def url(self, text: str, plain: bool = False) -> tuple[str, str]:
+        """A local URL as an absolute path, with its variables replaced; a remote one as it is, or `plain`."""
         if text[:1] == "/" and _ODD.isdisjoint(text):
             return text, _MANNERS["file"]
         if not text or "\0" in text:
@@ -179,7 +183,7 @@ class _Reader:
         scheme, colon, rest = text.partition(":")
         if not colon or scheme.lower() not in _MANNERS:
             if "://" in text:
-                return text, ""
+                return _single_slashes(text) if plain else text, ""
             scheme, rest = "file", text
         elif rest[:2] == "//":
             rest = rest[2:].removeprefix("localhost")
@@ -200,6 +204,16 @@ def _checksums(entry: TransferEntry) -> tuple[tuple[Checksum, ...], Failure | No
 
 def _priority(place: Place) -> int:
     return place.rank(_DEFAULT_PRIORITY)
+
+
+def _single_slashes(url: str) -> str:
+    """A URL as planners mean it: they put parts together without a look at their slashes. XRootD's paths begin with one
+    more, without which they would not be absolute."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    path, mark, query = path.partition("?")
+    first = "//" if scheme.lower() in _DOUBLED else slash
+    return f"{scheme}://{host}{first if slash else ''}{_SLASHES.sub('/', path).lstrip('/')}{mark}{query}"
 
 
 def _is_docker(url: str) -> bool:

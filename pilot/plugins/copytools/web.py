@@ -16,6 +16,7 @@ from pilot.lib.httpanswer import Answer, ProtocolError
 from pilot.lib.httpfile import Body, exchange
 from pilot.lib.httppool import BadTls, Origin, Pool, Tls
 from pilot.plugins.copytools.base import Fault, Move, Moved, ToolError, Watch
+from pilot.plugins.copytools.webstored import stored_headers
 from pilot.plugins.copytools.webwords import connection_fault, quoted, read_token, route, usable_certificate
 
 
@@ -30,6 +31,7 @@ class Web:
         #: Where a token is shown because the certificate is of no use.
         self._unproven = Pool(msgspec.structs.replace(tls, certificate=""), settings.connect_s, self._via)
         self._proxies = route(settings)
+        self._stored: dict[str, dict[str, str]] = {}
 
     def _via(self, origin: Origin) -> Origin | None:
         return next((proxy for proxy in self._proxies if proxy.host != origin.host), None)
@@ -44,8 +46,12 @@ class Web:
         body: Body | None = None,
     ) -> Exchange:
         """The exchange as a context that gives the `Answer`. Raises `ToolError` and nothing else of its own."""
-        secret, pool = None, self._pool
+        secret, own, pool = None, None, self._pool
         if self._secrets:
+            server = "/".join(url.split("/", 3)[:3])
+            own = self._stored.get(server)
+            if own is None:
+                own = self._stored[server] = stored_headers(self.settings, server)
             token = read_token(self.settings, url)
             secret = {"Authorization": f"Bearer {token}"} if token else None
             try:
@@ -57,6 +63,7 @@ class Web:
         if headers and "Authorization" in headers:  # for the place that was asked alone, wherever it may send us
             secret = {"Authorization": headers["Authorization"]}
             headers = {name: value for name, value in headers.items() if name != "Authorization"}
+            own = None
         stall_s = min(watch.stall_s, watch.seconds_left) if watch else self.settings.stall_s
         begin = partial(
             exchange,
@@ -68,6 +75,7 @@ class Web:
             stall_s=stall_s,
             body=body,
             secret=secret,
+            own=own,
         )
         return Exchange(self, url, begin)
 
