@@ -15,6 +15,7 @@ from pilot.core.limits import Limits
 from pilot.core.usage import Usage
 from pilot.engine.monitor import Monitor, Sampled
 from pilot.lib import process
+from pilot.lib.procfs import Proc
 
 __all__ = ["inbox", "monitor", "payload"]
 
@@ -248,7 +249,10 @@ def test_a_peak_that_no_look_fell_into_does_not_leave_a_smaller_pss(
 ) -> None:
     """The only looks are those before the payload grows, and the one after its end."""
     monitor = Monitor(inbox.put)  # its thread is not started
-    child = payload("open('up', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.02)\nkept = hold(200)")
+    size_mb = Proc().peak_kb(os.getpid()) // 1024 + 200  # more than this process, as which the payload begins, ever had
+    child = payload(
+        f"open('up', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.02)\nkept = hold({size_mb})"
+    )
     monitor.watch("1.1", child, tmp_path, Limits())
     until = time.monotonic() + 30
     while not (tmp_path / "up").exists():
@@ -260,5 +264,5 @@ def test_a_peak_that_no_look_fell_into_does_not_leave_a_smaller_pss(
     child.poll()
     usage = monitor.unwatch("1.1")
     monitor.close()
-    assert usage.max_rss_kb > 200 * 1024
+    assert usage.max_rss_kb > size_mb * 1024
     assert usage.pss_at_most and usage.max_pss_kb == usage.max_rss_kb
