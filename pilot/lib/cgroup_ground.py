@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from pilot.lib import cgroup_v1, cgroup_v2
-from pilot.lib.cgroup import PREFIX, Bounds, Group, put, text
+from pilot.lib.cgroup import PREFIX, Bounds, Group, field, put, text
 from pilot.lib.procfs import Proc
 
 _ASIDE = "-aside"
@@ -17,8 +17,9 @@ class Ground:
     later pilot knows which groups belong to nobody any more.
 
     On v2 a directory that hands controllers down may hold no processes itself: the pilot (and what is with it in its
-    cgroup, if that is only its own kin) moves into a group beside those of the payloads, and back in `restore`. Where
-    a pilot that was killed left its kin there, the next one takes the place over.
+    cgroup, if that is only its own kin or was started with it, as the other ends of its pipes are) moves into a group
+    beside those of the payloads, and back in `restore`, unless another pilot works there by then. Where a pilot that
+    was killed left its kin there, the next one takes the place over.
     """
 
     def __init__(self, unified: Path | None, older: dict[str, Path], mark: str, aside: Path | None = None) -> None:
@@ -59,7 +60,7 @@ class Ground:
 
     def restore(self) -> None:
         """Leave the ground as it was found; groups of payloads are to be removed before."""
-        if self._unified is not None and self._aside is not None:
+        if self._unified is not None and self._aside is not None and not self._others():
             cgroup_v2.take_back(self._unified)
             for pid in text(self._aside / "cgroup.procs").split():
                 put(self._unified / "cgroup.procs", pid)
@@ -75,6 +76,8 @@ class Ground:
         assert self._unified is not None
         inside = [int(pid) for pid in text(self._unified / "cgroup.procs").split()]
         kin = set(proc.tree([os.getpid()])) | set(_ancestors(proc))
+        me = proc.stat(os.getpid())
+        kin |= {pid for pid in inside if me and (stat := proc.stat(pid)) and stat.session == me.session}
         aside = self._unified / f"{self._mark}{_ASIDE}"
         if not set(inside) <= kin:
             return False
@@ -93,10 +96,21 @@ class Ground:
         """Remove empty groups of pilots that are dead; the kernel refuses to remove one that is not empty."""
         for parent in {self._unified, *self._older.values()} - {None}:
             for stale in Path(parent or "").glob(f"{PREFIX}*.*-*"):
-                pid, _, ticks = stale.name[len(PREFIX) :].partition("-")[0].partition(".")
-                stat = proc.stat(int(pid)) if pid.isdecimal() else None
-                if pid.isdecimal() and (stat is None or str(stat.start_ticks) != ticks):
+                if _owned(stale, proc) is False:
                     cgroup_v2.V2Group(stale).remove()
+
+    def _others(self) -> bool:
+        """Whether another pilot that lives has processes in groups here."""
+        proc, there = Proc(), Path(self._unified or "").glob(f"{PREFIX}*.*-*")
+        foreign = (group for group in there if not group.name.startswith(f"{self._mark}-"))
+        return any(_owned(group, proc) and field(text(group / "cgroup.events"), "populated") for group in foreign)
+
+
+def _owned(group: Path, proc: Proc) -> bool | None:
+    """Whether the pilot that made this group lives; None where its name tells of none."""
+    pid, _, ticks = group.name[len(PREFIX) :].partition("-")[0].partition(".")
+    stat = proc.stat(int(pid)) if pid.isdecimal() else None
+    return stat is not None and str(stat.start_ticks) == ticks if pid.isdecimal() else None
 
 
 def _ancestors(proc: Proc) -> list[int]:

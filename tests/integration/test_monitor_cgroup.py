@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import select
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from pilot.lib import kin, process
 from pilot.lib.cgroup import Bounds, Group, attach
 from pilot.lib.cgroup_ground import Ground
 from tests.spawning import python_children
+
+ROOT = Path(__file__).parents[2]
 
 __all__ = ["inbox", "monitor"]
 
@@ -242,3 +246,50 @@ def test_empty_groups_of_dead_pilots_are_swept_away_and_no_others(ground: Ground
     finally:
         foreign.rmdir()
         group.remove()
+
+
+GROUND = """
+import os, signal, sys
+from pilot.lib.cgroup import Bounds
+from pilot.lib.cgroup_ground import Ground
+ground = Ground.prepare()
+if ground is None:
+    sys.exit("no ground")
+group = ground.make("t", Bounds(memory_mb=200))
+print(sorted(group.enforced), flush=True)
+if os.fork() == 0:  # another pilot in the same slot, as far as anybody can tell
+    other = Ground.prepare()
+    theirs = other.make("theirs", Bounds(memory_mb=100))
+    payload = os.fork()
+    if payload == 0:
+        signal.pause()
+    for at in theirs.directories:
+        (at / "cgroup.procs").write_text(str(payload))
+    ground.restore()
+    files = [at / name for at in theirs.directories for name in ("memory.max", "memory.limit_in_bytes")]
+    print(any(file.exists() for file in files), flush=True)
+    os.kill(payload, signal.SIGKILL)
+    os.waitpid(payload, 0)
+    print(theirs.remove(), flush=True)
+    os._exit(0)
+os.wait()
+assert group.remove()
+ground.restore()
+"""
+
+
+def test_what_was_started_with_the_pilot_does_not_stand_in_its_way(tmp_path: Path) -> None:
+    """A wrapper's own background process, and the other end of the pilot's pipe."""
+    found = Ground.prepare()
+    if found is None:
+        pytest.skip("no cgroup can be made here")
+    found.restore()
+    before = Path("/proc/self/cgroup").read_text()
+    (tmp_path / "program.py").write_text(GROUND)
+    line = f"sleep 60 & {sys.executable} {tmp_path}/program.py | cat; kill $!; wait"
+    done = subprocess.run(
+        ["sh", "-c", line], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+    )
+    told = done.stdout.splitlines()
+    assert done.stderr == "" and told == ["['memory_mb']", "True", "True"]
+    assert Path("/proc/self/cgroup").read_text() == before
