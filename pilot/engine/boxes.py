@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,14 +40,17 @@ class Box:
         """How a later pilot finds the container."""
         return f"{self.runtime}:{self.request.name}"
 
-    def wrap(self, command: Command) -> Command:
+    def wrap(self, command: Command, seen: Iterable[str] = ()) -> Command:
         """The command that runs `command` inside. Raises `QueueNotSetUpForContainers`.
 
-        Where an image brings a search path of its own, the machine's is not put in its place.
+        Inputs that were not copied can be read inside and not be changed: files whose paths are in `seen`, and those
+        that links in the job's directory lead to. Where an image brings a search path of its own, the machine's is not
+        put in its place.
         """
         if self.container.traits.own_path and command.env.get("PATH") == DEFAULT_PATH:
             command = msgspec.structs.replace(command, env={k: v for k, v in command.env.items() if k != "PATH"})
-        binds = (*self.request.binds, *_targets_of_links(Path(self.request.workdir)))
+        outside = (*seen, *_targets_of_links(Path(self.request.workdir)))
+        binds = (*self.request.binds, *(Bind(path) for path in dict.fromkeys(outside)))
         return self.container.wrap(command, msgspec.structs.replace(self.request, binds=binds))
 
     def end(self) -> None:
@@ -176,13 +179,13 @@ def _forced(found: Wanted, runtime: str, image: str) -> Wanted:
     return msgspec.structs.replace(found, runtime=runtime, image=image, options=(), arguments=(), launcher=None)
 
 
-def _targets_of_links(directory: Path) -> list[Bind]:
-    """What links in the job's directory point to outside of it: inputs that were not copied are seen inside as well."""
+def _targets_of_links(directory: Path) -> list[str]:
+    """What links in the job's directory point to outside of it."""
     outside = []
     with contextlib.suppress(OSError):
         for entry in os.scandir(directory):
             if entry.is_symlink():
                 target = os.readlink(entry.path)
                 if target.startswith("/") and not Path(target).is_relative_to(directory) and os.path.exists(target):
-                    outside.append(Bind(target))
+                    outside.append(target)
     return outside

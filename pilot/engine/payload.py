@@ -33,7 +33,7 @@ from pilot.engine.concealed import PAYLOADS_OWN
 from pilot.engine.leavings import Leavings, disk_mb, gather
 from pilot.engine.means import CHORES, Means, Run
 from pilot.engine.surroundings import surroundings
-from pilot.lib.files import write_atomically
+from pilot.lib.files import local_path, write_atomically
 from pilot.lib.kin import Identity
 from pilot.lib.process import Child, spawn
 from pilot.lib.procfs import Proc
@@ -105,7 +105,8 @@ def start(means: Means, run: Run) -> None:
         with _opened(run.directory / "payload.stdout") as out, _opened(run.directory / "payload.stderr") as err:
             cpus = run.grant.cpus if run.grant and run.grant.cpus else None
             inner = Command(command.argv, str(run.directory), env, setup=setup if launched else ())
-            outer = run.box.wrap(inner) if run.box else inner
+            in_place = [path for url in run.turls.values() if (path := local_path(url))]
+            outer = run.box.wrap(inner, in_place) if run.box else inner
             for name, text in outer.files.items():
                 (run.directory / name).write_text(text)
             run.written = tuple(outer.files)

@@ -27,7 +27,7 @@ from pilot.lib.files import file_url, local_path, safe_join, write_atomically
 from pilot.lib.urls import shown
 from pilot.plugins.copytools.base import Fault, ToolError
 from pilot.runtime.payload_command import downloaded_name
-from pilot.staging.inplace import plan_in_place
+from pilot.staging.inplace import may_be_bound, plan_in_place
 from pilot.staging.measured import speeds_of
 from pilot.staging.plan import plan_stage_in, read_activities
 from pilot.staging.replicas import Resolved
@@ -112,11 +112,11 @@ def _left_in_place(
     """The inputs that can be read where they are, by LFN, and what was tried of those that cannot."""
     left: dict[str, Outcome] = {}
     tried: dict[str, list[Attempt]] = {}
-    inside = bool(planned) and is_contained(means, run)  # where files of this machine may not be seen
+    inside = bool(planned) and is_contained(means, run)
     test = means.queue_for(run.definition).flags.get(_UNTESTED, "true").lower() != "false"
     for transfer in transfers:
         places = planned.get(transfer.lfn, ())
-        for place in (place for place in places if not inside or local_path(place.url) is None):
+        for place in (place for place in places if not inside or may_be_bound(place.url)):
             attempt = _look(means, run, transfer, place, test)
             tried.setdefault(transfer.lfn, []).append(attempt)
             noting(means, run)(attempt)

@@ -14,7 +14,7 @@ from pilot.core.transfer import Endpoint
 from pilot.lib.checksum import parse_checksum
 from pilot.lib.files import check_name, local_path
 from pilot.lib.urls import shown
-from pilot.staging.inplace import plan_in_place
+from pilot.staging.inplace import may_be_bound, plan_in_place
 from pilot.staging.places import Movable, no_source, no_target, places_of_input, places_of_output, ways_to_write
 from pilot.staging.plan import (
     local_name,
@@ -41,7 +41,7 @@ def outline_inputs(
     name_for: NameFor,
     contained: bool = False,
 ) -> tuple[FilePlan, ...]:
-    """A plan for each input, in the job's order. `contained`: the payload sees no files of this machine in place."""
+    """A plan for each input, in the job's order. `contained`: the payload runs in a container."""
     first = {item.lfn: item for item in reversed(definition.inputs)}
     items = [first[lfn] for lfn in dict.fromkeys(item.lfn for item in definition.inputs)]
     return tuple(_input(definition, item, site, found, speeds, name_for, contained) for item in items)
@@ -105,8 +105,8 @@ def _in_place(
     one = msgspec.structs.replace(definition, inputs=(item,))
     known = {f"{item.scope}:{item.lfn}": told} if told is not None else {}
     planned = plan_in_place(one, site, {item.lfn: route}, known, speeds, activities).get(item.lfn, ())
-    hidden = [place for place in planned if contained and local_path(place.url) is not None]
-    left = [LeftOut("in place: the container does not show it", place.url, place.rse) for place in hidden]
+    hidden = [place for place in planned if contained and not may_be_bound(place.url)]
+    left = [LeftOut("in place: no container shows a path with ':' or ','", p.url, p.rse) for p in hidden]
     if told is not None and told.replicas:
         others = order_replicas(told.replicas, site, activities, True, speeds, item).left_out
         left += [LeftOut(f"in place: {other.why}", other.url, other.rse) for other in others]

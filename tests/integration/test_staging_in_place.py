@@ -47,11 +47,21 @@ def test_what_cannot_be_opened_where_it_lies_is_tried_as_a_copy_and_told(tmp_pat
     assert codes == [1361, 1331], "a look at the place, then a copy"
 
 
-def test_a_payload_in_a_container_gets_copies_of_this_machine_s_files(tmp_path: Path) -> None:
-    farm = Farm(tmp_path, direct_access_lan=True)
+def test_a_payload_in_a_container_reads_this_machine_s_files_in_place_where_they_can_be_bound(tmp_path: Path) -> None:
+    options = ["--container", "dummy", "--container-image", "any"]
+    for name, state in (("plain", "remote_io"), ("odd:name", "transferred")):
+        (tmp_path / name).mkdir()
+        farm = Farm(tmp_path / name, direct_access_lan=True)
+        farm.store("AOD.root")
+        files = farm.run("-c 'cat AOD.root > o.txt'", "AOD.root", options=options)
+        assert farm.outcome == "finished", farm.log
+        assert files["AOD.root"][0] == state
+
+
+def test_a_file_below_a_directory_with_a_blank_in_its_name_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "two words").mkdir()
+    farm = Farm(tmp_path / "two words", direct_access_lan=True)
     farm.store("AOD.root")
-    files = farm.run(
-        "-c 'cat AOD.root > o.txt'", "AOD.root", options=["--container", "dummy", "--container-image", "any"]
-    )
+    files = farm.run("-c 'cat AOD.root > o.txt'", "AOD.root")
     assert farm.outcome == "finished", farm.log
     assert files["AOD.root"][0] == "transferred"

@@ -120,8 +120,10 @@ def test_what_links_in_the_job_directory_point_to_is_seen_inside(tmp_path: Path)
     (job / "gone").symlink_to(tmp_path / "gone")
     found = box(JobDefinition(1), QueueData("Q"), Boxes(load, "bubblewrap"), str(job))
     assert found is not None
-    argv = found.wrap(Command(("true",), str(job), {})).argv
+    argv = found.wrap(Command(("true",), str(job), {}), [str(outside), "/read/in place"]).argv
     assert argv[argv.index(str(outside)) - 1] == "--ro-bind"
+    at = argv.index("/read/in place")
+    assert argv[at - 1 : at + 2] == ("--ro-bind", "/read/in place", "/read/in place")
     assert argv.count(str(outside)) == 2 and str(tmp_path / "gone") not in argv
 
 

@@ -60,7 +60,7 @@ def test_the_lines_of_the_experiment_start_the_payload_and_keep_its_code(tmp_pat
     assert (done.returncode, done.stdout) == (7, f"it's {work} Athena,25\n"), done.stderr
     asked = (work / "asked").read_text().splitlines()
     assert asked[asked.index("-c") + 1] == "x86_64-el9"
-    assert asked[asked.index("-e") + 1] == "-c -i -B /data:/data"
+    assert asked[asked.index("-e") + 1] == "-c -i -B /data:/data:ro"
     assert ("-d" in asked) is not Path("/cvmfs/atlas.cern.ch").is_dir()
     assert asked[asked.index("-s") + 1] == f"{work}/my_release_setup.sh"
 

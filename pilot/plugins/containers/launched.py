@@ -6,7 +6,7 @@ import posixpath
 import shlex
 from typing import ClassVar
 
-from pilot.core.command import Command, ContainerRequest
+from pilot.core.command import Bind, Command, ContainerRequest
 from pilot.core.errors import Failure, QueueNotSetUpForContainers
 from pilot.core.job import Exit
 from pilot.plugins.containers import marks
@@ -36,7 +36,7 @@ class Launched(Daemonless):
         if launcher is None:
             raise QueueNotSetUpForContainers("the experiment says nothing of how its containers are started")
         options = shlex.join(request.options) or launcher.options
-        options += "".join(f" -B {shlex.quote(f'{bind.source}:{bind.inside}')}" for bind in request.binds)
+        options += "".join(f" -B {shlex.quote(_bind(bind))}" for bind in request.binds)
         filled = {
             "@image@": shlex.quote(request.image),
             "@options@": shlex.quote(options.strip()),
@@ -59,6 +59,10 @@ class Launched(Daemonless):
     def diagnose(self, exit: Exit, stderr: str) -> Failure | None:
         """What apptainer says, which such scripts start."""
         return diagnose(APPTAINER, exit, stderr)
+
+
+def _bind(bind: Bind) -> str:
+    return f"{bind.source}:{bind.inside}" if bind.writable else f"{bind.source}:{bind.inside}:ro"
 
 
 def _filled(text: str, words: dict[str, str]) -> str:
