@@ -231,6 +231,9 @@ ROOT = {root!r}
 def place(did):
     return os.path.join(ROOT, did.partition(":")[2])
 class Client:
+    vo = "def"
+    def list_rses(self, expression):
+        return [{"rse": expression}]
     def get_metadata(self, scope, name):
         try:
             data = open(place(":" + name), "rb").read()
@@ -273,6 +276,14 @@ class DownloadClient:
             done.append({**item, "clientState": "DONE"})
         return done
     download_pfns = download_dids
+""",
+    "rucio/rse/__init__.py": "",
+    "rucio/rse/rsemanager.py": """
+from rucio.client import place
+def get_rse_info(rse, vo):
+    return {"availability_write": True, "deterministic": True, "sign_url": "other" if rse == "SIGNED" else None}
+def lfns2pfns(settings, lfns, operation, domain):
+    return {"x": "file://localhost" + place(":" + lfn["name"]) for lfn in lfns}
 """,
     "rucio/client/uploadclient.py": """
 import json, os, shutil

@@ -23,6 +23,12 @@ SIZE = 29 * (1 << 20) + 12345
 DATA = os.urandom(SIZE)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy with other things is no destination that hangs."""
+    monkeypatch.setattr("pilot.lib.sharedread._PATIENCE_S", 600.0)
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[CountedDisk]:
     with counted_disk(tmp_path / "counted", DATA) as made:

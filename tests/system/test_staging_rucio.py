@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilot.core.staging import ToolSettings
 from pilot.core.transfer import Checksum, Direction, Endpoint, Transfer
 from tests.copytools.making import adler, carry, content, order
+from tests.counted_disk import counted_disk
 
 RSES = ["SITEA_POSIX", "SITEB_XROOTD", "SITEC_WEBDAV", "SITED_GFAL"]
 
@@ -116,3 +119,62 @@ def test_a_server_that_is_not_there_and_a_wrong_password_are_told(
     (outcome,) = carry([order("rucio:///test:x", tmp_path / "x", direction=Direction.IN)], tools, max_attempts=1)
     assert outcome.failure and outcome.failure.code in (1364, 1338, 1331), outcome.failure
     assert "wrong" not in outcome.failure.message
+
+
+@pytest.mark.parametrize("rse", ["SITEB_XROOTD", "SITEC_WEBDAV"])
+def test_a_storage_of_rucio_and_a_folder_are_fed_from_one_read(
+    rse: str,
+    rucio: dict[str, Any],
+    pki: dict[str, Any],
+    settings: ToolSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is registered with what it is, may be found and fetched, and a second file of its name is refused."""
+    monkeypatch.setattr("pilot.lib.sharedread._PATIENCE_S", 600.0)  # the clients start slowly on a busy machine
+    data = os.urandom(9_000_001)
+    did = f"{rucio['scope']}:{name(tmp_path)}"
+    tools = msgspec.structs.replace(settings, proxy_file=pki["proxy"], ca_path=pki["certificates"])
+    with counted_disk(tmp_path / "counted", data) as disk:
+        targets = (Endpoint(f"rucio://{rse}/{did}?register=1"), Endpoint(str(tmp_path / "here")))
+        order = Transfer("f", (Endpoint(str(disk.path)),), targets, direction=Direction.OUT, copytool="copy rucio")
+        (sent,) = carry([order], tools)
+        assert sent.failure is None, sent.failure
+        assert [attempt.copytool for attempt in sent.attempts] in (["rucio", "copy"], ["copy", "rucio"])
+        assert disk.taken == len(data)
+        assert sent.target.startswith(rucio["rses"][rse]["scheme"]), sent.target
+        assert sent.checksums == {"adler32": adler(data)[0].value}
+        (again,) = carry([order], tools, max_attempts=1)
+        assert again.failure and again.failure.code == 1221, again.failure
+    (back,) = carry([Transfer("f", (Endpoint(f"rucio:///{did}"),), (Endpoint(str(tmp_path / "back")),))], settings)
+    assert back.failure is None, back.failure
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "here").read_bytes() == data
+
+
+def test_a_dataset_gets_what_passed_beside_the_upload_client(
+    rucio: dict[str, Any], settings: ToolSettings, tmp_path: Path
+) -> None:
+    data, lfn = os.urandom(5_000_000), name(tmp_path)
+    dataset = f"{rucio['scope']}:set.{lfn}"
+    order = Transfer(
+        lfn,
+        (Endpoint(str(content(tmp_path / "f", data))),),
+        (Endpoint(f"rucio://SITEB_XROOTD/{rucio['scope']}:{lfn}?register=1"), Endpoint(str(tmp_path / "here"))),
+        scope=rucio["scope"],
+        dataset=dataset,
+        direction=Direction.OUT,
+    )
+    (sent,) = carry([order], settings)
+    assert sent.failure is None, sent.failure
+    script = (
+        "import sys; from rucio.client import Client; print([f['name'] for f in Client().list_files(*sys.argv[1:])])"
+    )
+    done = subprocess.run(
+        [rucio["python"], "-c", script, *dataset.split(":")],
+        env={**os.environ, **rucio["env"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == str([lfn]), done.stderr

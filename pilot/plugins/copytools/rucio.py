@@ -20,6 +20,8 @@ from pilot.lib.cancel import Cancel
 from pilot.lib.checksum import LENGTHS
 from pilot.plugins.copytools.base import Ability, Fault, Found, Move, Moved, ToolError, Watch
 from pilot.plugins.copytools.children import Children
+from pilot.plugins.copytools.external import apart
+from pilot.plugins.copytools.rucio_fed import ANOTHER_WAY, RucioFed
 
 _FAULTS = {
     "FILE_NOT_FOUND": Fault.MISSING,
@@ -79,13 +81,16 @@ class Rucio:
     Options: `python` (one with rucio-clients; else this one), `register` (`1`: register what is sent).
     """
 
-    ability: ClassVar[Ability] = Ability(parallel=2, batch=50, removes=False, by_replica=True, catalogue=True)
+    ability: ClassVar[Ability] = Ability(
+        feeds=True, parallel=2, batch=50, removes=False, by_replica=True, catalogue=True
+    )
 
     def __init__(self, settings: ToolSettings) -> None:
         self.settings = settings
         self._words = settings.options.get("rucio", {})
         self._guard = threading.Lock()
         self._made: Children | None = None
+        self._fed = RucioFed(settings)
 
     @property
     def _children(self) -> Children:
@@ -109,6 +114,9 @@ class Rucio:
             try:
                 inward = move.target[:1] == "/"
                 job = self._get_job(move, watch) if inward else self._put_job(move, watch)
+                if move.feed is not None:
+                    yield self._send_fed(move, job, watch)
+                    continue
                 request = {"do": "get" if inward else "put", "jobs": [job]}
                 (answer,) = self._children.ask(request, 1, watch)
                 kind = str(answer.get("kind") or "")
@@ -117,6 +125,24 @@ class Rucio:
                 if error.fault in (Fault.CANCELLED, Fault.NO_TOOL):
                     raise
                 yield Moved(fault=error.fault, detail=error.detail, kind=kind)
+
+    def _send_fed(self, move: Move, job: dict[str, Any], watch: Watch) -> Moved:
+        """Past the upload client if that can be, else by it, from a read of its own. Raises `ToolError`."""
+
+        def ask(request: Mapping[str, Any]) -> Mapping[str, Any]:
+            (answer,) = self._children.ask(request, 1, watch)
+            if not answer.get("ok"):
+                raise _fault(answer, move.target, put=True)
+            return answer
+
+        try:
+            return self._fed.send(move, job, watch, ask)
+        except ToolError as error:
+            if error.fault not in ANOTHER_WAY:
+                raise
+        sums = apart(move, watch)
+        answer = ask({"do": "put", "jobs": [job]})
+        return msgspec.structs.replace(_arrived(move, answer), checksums=sums)
 
     def _get_job(self, move: Move, watch: Watch) -> dict[str, Any]:
         if not os.path.isdir(os.path.dirname(move.target)):
@@ -177,6 +203,7 @@ class Rucio:
             made, self._made = self._made, None
         if made is not None:
             made.close()
+        self._fed.close()
 
 
 def _timeout(watch: Watch) -> int:

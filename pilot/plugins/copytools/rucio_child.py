@@ -1,15 +1,17 @@
 """Runs the Rucio clients for the copy tool `rucio`: requests and answers are lines of JSON.
 
-A request is `{"do": "get" | "put", "jobs": [...]}`, `replicas` with `dids`, or `stat` with a `did`. Rucio's own traces
-are off: the pilot sends its own. Nothing of the pilot is imported.
+A request is `{"do": "get" | "put", "jobs": [...]}`, `replicas` with `dids`, or one of `stat`, `place` and `register`
+with a `did`. Rucio's own traces are off: the pilot sends its own. Nothing of the pilot is imported.
 """
 
 import json
 import logging
 import os
+import random
 import shutil
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -116,6 +118,59 @@ def put(client: Any, job: dict[str, Any]) -> Answer:
     return {"ok": True, "pfn": told.get("pfn", ""), "size": told.get("bytes"), "sums": sums}
 
 
+def place(client: Any, job: dict[str, Any]) -> Answer:
+    """Where a file is to lie, as its upload would decide: `pfn`, `rse`, whether it is to be registered, and under a
+    name of its own (`named`), and whether a URL must be signed first."""
+    from rucio.rse import rsemanager
+
+    scope, _, name = job["did"].partition(":")
+    rse = random.choice([found["rse"] for found in client.list_rses(job["rse"])])
+    settings = rsemanager.get_rse_info(rse, vo=client.vo)
+    if not settings.get("availability_write", True):
+        return {"error": "RSEWriteBlocked", "message": f"{rse} is not available for writing"}
+    pfn, own = job.get("pfn"), not settings.get("deterministic", True)
+    if not pfn:
+        if own:
+            return {"error": "InputValidationError", "message": f"{rse} is not deterministic and no place was named"}
+        words = {"operation": "write", "domain": "wan"}
+        (pfn,) = rsemanager.lfns2pfns(settings, [{"scope": scope, "name": name}], **words).values()
+    register = bool(job.get("register")) and (own or not job.get("pfn"))
+    signed = bool(settings.get("sign_url"))
+    return {"ok": True, "pfn": pfn, "rse": rse, "register": register, "named": own, "signed": signed}
+
+
+def register(client: Any, job: dict[str, Any]) -> Answer:
+    """Tell of a file that lies at its place: replica, dataset, rule, as after an upload."""
+    from rucio.common.exception import DataIdentifierAlreadyExists, DataIdentifierNotFound
+
+    scope, _, name = job["did"].partition(":")
+    did, rse, dataset = {"scope": scope, "name": name}, job["rse"], job.get("dataset")
+    guid = (job.get("guid") or uuid.uuid4().hex).replace("-", "")
+    replica = {**did, **job["sums"], "bytes": job["size"], "meta": {"guid": guid}, "state": "A"}
+    if job["named"]:
+        replica["pfn"] = job["pfn"]
+    keep = {"copies": 1, "rse_expression": rse}
+    above = dict(zip(("scope", "name"), dataset.split(":", 1), strict=True)) if dataset else {}
+    if dataset:
+        try:
+            client.add_dataset(**above, rules=[{**keep, "account": client.account, "grouping": "DATASET"}])
+        except DataIdentifierAlreadyExists:
+            pass
+    try:
+        known = client.get_metadata(scope, name)
+        if str(known["adler32"]).lstrip("0") != job["sums"]["adler32"].lstrip("0"):
+            return {"error": "DataIdentifierAlreadyExists", "message": f"{job['did']} is another file"}
+        if all(rse not in found["rses"] for found in client.list_replicas([did], all_states=True)):
+            client.add_replicas(rse=rse, files=[replica])
+    except DataIdentifierNotFound:
+        client.add_replicas(rse=rse, files=[replica])
+        if not dataset:
+            client.add_replication_rule([did], **keep)
+    if dataset:
+        client.attach_dids(above["scope"], above["name"], [did])
+    return {"ok": True}
+
+
 def replicas(client: Any, job: dict[str, Any]) -> Answer:
     """Where files are: for each DID its size, checksums and places, the nearest first."""
     dids: list[dict[str, str]] = []
@@ -152,6 +207,8 @@ def look(client: Any, job: dict[str, Any]) -> Answer:
 _DEEDS: dict[str, Callable[[Any, dict[str, Any]], Answer]] = {
     "get": get,
     "put": put,
+    "place": place,
+    "register": register,
     "replicas": replicas,
     "stat": look,
 }
