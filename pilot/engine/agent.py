@@ -72,6 +72,7 @@ class Agent:
         self.runner.reporter.close(2.0)
         self.runner.events.close()
         self.means.staging.close(0.5)
+        self.means.disk.close()
         self.means.monitor.close()
         return self._surprise.exit_code or self._exit_code or self._arrivals.exit_code or self._asking.exit_code
 
@@ -131,7 +132,7 @@ class Agent:
         with contextlib.suppress(NoLocalSpace):
             store.settle(settled)
         for stored in store.unfinished():
-            run = recovery.restore(stored, self.means.redactor, moved_before(store.path, stored.job.key))
+            run = recovery.restore(stored, self.means, moved_before(store.path, stored.job.key))
             self.runner.adopt(run)
             self._arrivals.taken += 1
             failure = recovery.verdict(words.get(run.definition.job_id, ""))

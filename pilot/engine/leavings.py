@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -12,12 +13,13 @@ from pilot.core import diagnose
 from pilot.engine import records, utilities
 from pilot.engine.concealed import PAYLOADS_OWN, hide_in
 from pilot.engine.lastwords import Words, last_words
-from pilot.engine.means import Run
+from pilot.engine.means import Means, Run
 from pilot.engine.reserve import was_full
 from pilot.lib.activelog import tail
 from pilot.lib.redact import Redactor
 from pilot.runtime import steps
 
+T = TypeVar("T")
 _NOTES_BYTES = 4096
 
 
@@ -50,6 +52,13 @@ def gather(run: Run, workdir: Path, redactor: Redactor) -> Leavings:
         last_words(directory),
         was_full(workdir, directory),
     )
+
+
+def of_disk(means: Means, run: Run, look: Callable[[], T], otherwise: T, patience_s: float = 3.0) -> T:
+    """What is found in the job's directory; `otherwise` if it does not answer, at once if that is known already."""
+    if means.disk.is_silent(run.key):
+        return otherwise
+    return means.monitor.on_disk(run.key, look, otherwise, patience_s)
 
 
 def disk_mb(directory: Path) -> int:

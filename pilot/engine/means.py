@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pilot.db.store import Store
 from pilot.engine.boxes import Box, Boxes
 from pilot.engine.claims import Claims
 from pilot.engine.environments import Environments
+from pilot.engine.jobdisk import JobDisk
 from pilot.engine.monitor import Monitor
 from pilot.engine.traces import Traces
 from pilot.lib.cancel import Cancel
@@ -113,7 +115,12 @@ class Means:
     speeds: Speeds = field(default_factory=Speeds)
     remote_options: str = ""
     on_attempt: Callable[[str, Attempt], None] | None = None
+    disk: JobDisk = field(default_factory=JobDisk)
     staging: Crew = field(init=False)
+
+    def log_of(self, key: str, directory: Path) -> JobLog:
+        """The log of one job, written without being held up by its disk."""
+        return JobLog(key, directory, self.redactor, partial(self.disk.wrote, key))
 
     def __post_init__(self) -> None:
         moved = self.settings.staging_threads

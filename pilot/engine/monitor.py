@@ -171,21 +171,10 @@ class Monitor:
 
         Raises what the work raises.
         """
-        found: list[T] = []
-        wrong: list[Exception] = []
-
-        def look() -> None:
-            try:
-                found.append(work())
-            except Exception as error:  # noqa: BLE001 - the top of a thread: whatever went wrong belongs to the one who asked
-                wrong.append(error)
-
-        if not self._surveyor.settle(key, look, patience_s):
-            self._tell_silence(key)
-            return otherwise
-        if wrong:
-            raise wrong[0]
-        return found[0]
+        for found in self._surveyor.answer(key, work, patience_s):
+            return found
+        self._tell_silence(key)
+        return otherwise
 
     def latest(self, key: str) -> Sample | None:
         """The newest sample."""

@@ -19,10 +19,11 @@ _ELF_CORE = 4
 
 
 class Disk:
-    """The disk use of one payload. `look` costs a few system calls; a walk of the directory goes on in small slices.
+    """The disk use of one payload. The disk is asked nothing before the first `look`, which tells its file system too.
 
-    A walk that took long is repeated rarely: walking takes about one part in 500 of one core, and all walks of a
-    pilot together no more than their common `budget`.
+    `look` costs a few system calls; a walk of the directory goes on in small slices. A walk that took long is repeated
+    rarely: walking takes about one part in 500 of one core, and all walks of a pilot together no more than their
+    common `budget`.
     """
 
     def __init__(self, workdir: Path, outputs: Sequence[str] = (), budget: Budget | None = None) -> None:
@@ -30,7 +31,7 @@ class Disk:
         self.size = 0
         self.core_dumps: tuple[str, ...] = ()
         self.changed_at = time.time()
-        self.file_system = _file_system(workdir)
+        self.file_system = 0
         self._outputs = tuple(outputs)
         self._budget = budget or Budget(share=1.0)
         self._walk: Iterator[None] | None = None
@@ -40,6 +41,7 @@ class Disk:
 
     def look(self, now: float, slice_s: float = 0.005) -> DiskLook:
         """Sizes now (bytes); those of the directory as of the last complete walk. `now` is monotonic s."""
+        self.file_system = self.file_system or _file_system(self.workdir)
         self._step(now, slice_s)
         free = self._free_now(now)
         return DiskLook(

@@ -6,7 +6,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TypeVar
 
+T = TypeVar("T")
 #: How long somebody who waits for his work lets another's work hold it up.
 _HELD_UP_S = 0.25
 
@@ -82,6 +84,23 @@ class Surveyor:
                 if not task.began:
                     self._relieve()
         return True
+
+    def answer(self, key: str, work: Callable[[], T], patience_s: float) -> list[T]:
+        """What the work found, alone in a list; an empty one if it was not done in that time. Raises what it raises."""
+        found: list[T] = []
+        wrong: list[Exception] = []
+
+        def look() -> None:
+            try:
+                found.append(work())
+            except Exception as error:  # noqa: BLE001 - the top of a thread: whatever went wrong belongs to the one who asked
+                wrong.append(error)
+
+        if not self.settle(key, look, patience_s):
+            return []
+        if wrong:
+            raise wrong[0]
+        return found
 
     def close(self) -> None:
         """Take no more work; a thread whose work does not come back is left behind."""

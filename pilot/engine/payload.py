@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -30,7 +30,7 @@ from pilot.engine import records, utilities
 from pilot.engine.bounds import bounds_of, limits_of
 from pilot.engine.boxes import Box
 from pilot.engine.concealed import PAYLOADS_OWN
-from pilot.engine.leavings import Leavings, disk_mb, gather
+from pilot.engine.leavings import Leavings, disk_mb, gather, of_disk
 from pilot.engine.means import CHORES, Means, Run
 from pilot.engine.surroundings import surroundings
 from pilot.lib.files import local_path, write_atomically
@@ -39,7 +39,7 @@ from pilot.lib.process import Child, spawn
 from pilot.lib.procfs import Proc
 from pilot.runtime import steps
 from pilot.runtime.environment import payload_environment
-from pilot.runtime.payload_command import payload_command
+from pilot.runtime.payload_command import PayloadCommand, payload_command
 from pilot.runtime.remote_inputs import with_turls
 
 #: How long until a container's daemon is asked again for a container that is not there yet.
@@ -88,20 +88,13 @@ def start(means: Means, run: Run) -> None:
     launched = run.box is not None and run.box.request.launcher is not None
     command = payload_command(
         with_turls(run.definition, run.turls, means.remote_options),
-        present=_names(run.directory),
+        present=means.disk.need(run.key, lambda: _names(run.directory), _PATIENCE_S),
         setup=() if launched or run.definition.image else setup,  # an image that a job names brings its own software
         utilities=utilities.utilities_of(means, run),
     )
     env = payload_environment(means.base_env, run.definition, surroundings(means, run)) | run.variables
     try:
-        for name, text in command.files.items():
-            (run.directory / name).write_text(text)
-        if run.secrets:
-            write_atomically(run.directory / PAYLOADS_OWN, msgspec.json.encode(run.secrets), mode=0o600)
-        _make_executable(run.directory, run.definition.transformation)
-        script = records.replay_script(run.definition, command.argv, env, run.sources)
-        (run.directory / "replay.sh").write_text(means.redactor.scrub(script))
-        (run.directory / "replay.sh").chmod(0o755)
+        means.disk.need(run.key, lambda: _lay_out(means, run, command, env), _PATIENCE_S)
         with _opened(run.directory / "payload.stdout") as out, _opened(run.directory / "payload.stderr") as err:
             cpus = run.grant.cpus if run.grant and run.grant.cpus else None
             inner = Command(command.argv, str(run.directory), env, setup=setup if launched else ())
@@ -134,6 +127,18 @@ def start(means: Means, run: Run) -> None:
     run.log.info(f"payload started, pid {run.child.pid}: {line[:300]}")
 
 
+def _lay_out(means: Means, run: Run, command: PayloadCommand, env: Mapping[str, str]) -> None:
+    """Write what the payload finds in the job's directory, and what runs it again by hand."""
+    for name, text in command.files.items():
+        (run.directory / name).write_text(text)
+    if run.secrets:
+        write_atomically(run.directory / PAYLOADS_OWN, msgspec.json.encode(run.secrets), mode=0o600)
+    _make_executable(run.directory, run.definition.transformation)
+    script = records.replay_script(run.definition, command.argv, env, run.sources)
+    (run.directory / "replay.sh").write_text(means.redactor.scrub(script))
+    (run.directory / "replay.sh").chmod(0o755)
+
+
 def watch_inside(means: Means, run: Run, box: Box, child: Child) -> None:
     """Have what a container's daemon runs watched as the payload's own, from when it is there."""
 
@@ -162,7 +167,7 @@ def end(means: Means, run: Run) -> None:
 
 
 def _limits(means: Means, run: Run) -> Limits:
-    total_mb = means.monitor.on_disk(run.key, lambda: disk_mb(run.directory), 0)
+    total_mb = of_disk(means, run, lambda: disk_mb(run.directory), 0)
     queue = means.queue_for(run.definition)
     return limits_of(run.definition, queue, total_mb, means.own_limits, means.resource_types)
 
@@ -194,9 +199,7 @@ class Finish:
         means = self._means
         usage = means.monitor.unwatch(run.key)
         usage = run.box.counted(usage) if run.box else usage
-        left = means.monitor.on_disk(
-            run.key, lambda: gather(run, means.workdir, means.redactor), Leavings(), _PATIENCE_S
-        )
+        left = of_disk(means, run, lambda: gather(run, means.workdir, means.redactor), Leavings(), _PATIENCE_S)
         facts = msgspec.structs.replace(
             run.facts,
             exit=exit,

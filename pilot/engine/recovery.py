@@ -18,11 +18,9 @@ from pilot.db.processes import Process
 from pilot.db.store import StoredJob
 from pilot.engine import concealed
 from pilot.engine.boxes import Boxes
-from pilot.engine.means import Run
+from pilot.engine.means import Means, Run
 from pilot.lib.kin import Identity
-from pilot.lib.log import JobLog
 from pilot.lib.orphans import end_all
-from pilot.lib.redact import Redactor
 from pilot.lib.worker import all_at_once
 from pilot.plugins.sources.base import Source
 
@@ -71,15 +69,15 @@ def verdict(word: str) -> Failure | None:
     return None
 
 
-def restore(stored: StoredJob, redactor: Redactor, moved: Mapping[tuple[str, str], Attempt]) -> Run:
+def restore(stored: StoredJob, means: Means, moved: Mapping[tuple[str, str], Attempt]) -> Run:
     """The moving side of a job as the PilotDB has it; `moved` is what earlier pilots have brought or stored for it."""
     directory = Path(stored.directory)
-    hidden = concealed.recall(directory.parent, stored.job.key, redactor)
+    hidden = concealed.recall(directory.parent, stored.job.key, means.redactor)
     try:
         definition = msgspec.structs.replace(parse({**stored.definition, **hidden.keys}), raw=stored.definition)
     except PilotError:
         number, _, attempt = stored.job.key.partition(".")
         definition = JobDefinition(job_id=int(number), attempt=int(attempt or 0), raw=stored.definition)
-    directory.mkdir(parents=True, exist_ok=True)
-    log = JobLog(stored.job.key, directory, redactor)
+    means.disk.wrote(stored.job.key, lambda: directory.mkdir(parents=True, exist_ok=True))
+    log = means.log_of(stored.job.key, directory)
     return Run(definition, stored.job, stored.facts, directory, log, secrets=hidden.user, moved=moved)

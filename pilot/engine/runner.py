@@ -25,7 +25,6 @@ from pilot.engine.reserve import Reserve
 from pilot.engine.telling import Telling
 from pilot.engine.timing import timed
 from pilot.lib.cancel import Cancel
-from pilot.lib.log import JobLog
 from pilot.lib.traceback_file import story_of
 
 #: Errors of inputs that are not what the catalogue says they are: told to the server as corrupted.
@@ -77,9 +76,7 @@ class Runner:
         facts = Facts(acquired=acquired, timing_s={"getjob": getjob_s}, debug=definition.debug)
         trouble = jobdir.make(directory, definition, hidden)
         bad = bad or trouble
-        run = Run(
-            definition, Job(definition.key), facts, directory, JobLog(definition.key, directory, self.means.redactor)
-        )
+        run = Run(definition, Job(definition.key), facts, directory, self.means.log_of(definition.key, directory))
         run.secrets = hidden.user if hidden else {}
         row = (definition, run.job, facts, str(directory), self.means.pilot)
         self.reserve.write(lambda: self.means.store.add_job(*row))
@@ -288,8 +285,7 @@ class Runner:
 
         ending.let_go(run)
         self.cleaning += 1
-        clean_up = partial(ending.clean_up, self.means, self.reserve, run)
-        self.means.staging.submit(CHORES, clean_up, lambda result, error: self.means.loop.post(cleaned))
+        ending.clean_up_aside(self.means, self.reserve, run, cleaned)
         self.active.pop(run.key, None)
         self._on_end(run)
 

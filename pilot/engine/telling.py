@@ -54,19 +54,21 @@ class Telling:
             facts = msgspec.structs.replace(facts, usage=usage)
         stdout, run.stdout = run.stdout, ""
         if not stdout and facts.debug and job.phase is Phase.RUNNING:
-            stdout = steering.debug_text(run)
+            stdout = self._means.disk.do(run.key, lambda: steering.debug_text(run), "")
         update = update_of(
             run.definition, job, facts, time.time(), directory=run.directory, metadata=metadata, stdout=stdout
         )
         update = self._means.redactor.clean(update)
         with contextlib.suppress(OSError):
             brief = msgspec.structs.replace(update, metadata=None)
-            write_atomically(run.directory / "heartbeat.json", msgspec.json.encode(brief).decode() + "\n")
+            text = msgspec.json.encode(brief).decode() + "\n"
+            self._means.disk.wrote(run.key, lambda: write_atomically(run.directory / "heartbeat.json", text))
         return update
 
     def _metadata(self, run: Run) -> dict[str, Any]:
         """The payload's job report, and the node it ran on."""
         node, gpus = self._means.here.maps()
-        report = records.read_json_object(run.directory / "jobReport.json") or {}
+        path = run.directory / "jobReport.json"
+        report = self._means.disk.do(run.key, lambda: records.read_json_object(path), None) or {}
         node |= {name: float(score) for name, score in self._means.here.metrics.items()}
         return {**report, "worker_node": node, **({"worker_node_gpus": gpus} if gpus else {})}

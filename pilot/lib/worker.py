@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -10,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pilot.core.errors import PilotError, UnknownException
+from pilot.lib.stillness import Stillness
 
+_log = logging.getLogger("pilot.disk")
 Done = Callable[[Any, PilotError | None], None]
 
 
@@ -48,11 +51,12 @@ class Crew:
     """Daemon threads called `name-0`, `name-1`, ... for work of several kinds; `most` is how many do one kind at once.
 
     So work of one kind that does not get on holds up none of another. A thread is started when none is free, and kept.
-    `done` is called as a `Worker` does. Any thread may submit.
+    `done` is called as a `Worker` does. Any thread may submit. While work waits, a thread that has been without any
+    motion in the kernel for `still_s` s (a disk or server that does not answer) does not count any more.
     """
 
-    def __init__(self, name: str, most: Mapping[str, int]) -> None:
-        self._name = name
+    def __init__(self, name: str, most: Mapping[str, int], still_s: float = 60.0) -> None:
+        self._name, self._still_s = name, still_s
         self._most = {kind: max(1, number) for kind, number in most.items()}
         self._waiting: dict[str, deque[tuple[Callable[[], Any], Done]]] = {kind: deque() for kind in most}
         self._busy = dict.fromkeys(most, 0)
@@ -60,26 +64,52 @@ class Crew:
         self._closed = False
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
+        self._at: dict[int, str] = {}
+        self._still: set[int] = set()
+        self._watcher: threading.Thread | None = None
+        self._over = threading.Event()
 
     def submit(self, kind: str, work: Callable[[], Any], done: Done) -> None:
         """Have `work` done as soon as a thread may do work of its kind; in order among its kind."""
         with self._changed:
             self._waiting[kind].append((work, done))
-            if self._startable() > self._idle:
-                self._idle += 1
-                name = f"{self._name}-{len(self._threads)}"
-                self._threads.append(threading.Thread(target=self._serve, name=name, daemon=True))
-                self._threads[-1].start()
-            self._changed.notify()
+            self._reinforce()
+            if len(self._waiting[kind]) + self._busy[kind] > self._most[kind] and self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name=f"{self._name}-watch", daemon=True)
+                self._watcher.start()
 
     def close(self, seconds: float = 0.0) -> None:
         """Take no more work; wait up to `seconds` in all for what is being done."""
         end = time.monotonic() + seconds
+        self._over.set()
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
+
+    def _reinforce(self) -> None:
+        """Have a thread for what can be begun now."""
+        if self._startable() > self._idle:
+            self._idle += 1
+            name = f"{self._name}-{len(self._threads)}"
+            self._threads.append(threading.Thread(target=self._serve, name=name, daemon=True))
+            self._threads[-1].start()
+        self._changed.notify()
+
+    def _watch(self) -> None:
+        """Look at the busy threads as long as work waits for one."""
+        stillness = Stillness(self._still_s)
+        while not self._over.wait(self._still_s / 4):
+            with self._changed:
+                if not any(self._waiting.values()):
+                    self._watcher = None
+                    return
+                for thread in stillness.found(self._at.keys() - self._still):
+                    _log.error("a thread of %s hangs in the kernel: another takes its place", self._name)
+                    self._still.add(thread)
+                    self._busy[self._at[thread]] -= 1
+                    self._reinforce()
 
     def _startable(self) -> int:
         return sum(min(len(self._waiting[kind]), most - self._busy[kind]) for kind, most in self._most.items())
@@ -90,6 +120,7 @@ class Crew:
         )
 
     def _serve(self) -> None:
+        me = threading.get_native_id()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._next() is not None)
@@ -98,11 +129,16 @@ class Crew:
                     return
                 self._idle -= 1
                 self._busy[kind] += 1
+                self._at[me] = kind
                 work, done = self._waiting[kind].popleft()
             _carry_out(work, done)
             with self._changed:
                 self._idle += 1
-                self._busy[kind] -= 1
+                del self._at[me]
+                if me in self._still:
+                    self._still.remove(me)
+                else:
+                    self._busy[kind] -= 1
 
 
 def _carry_out(work: Callable[[], Any], done: Done) -> None:

@@ -7,11 +7,13 @@ import os
 import queue
 import secrets
 import select
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,9 @@ from pilot.core.limits import Limits
 from pilot.engine.leavings import disk_mb
 from pilot.engine.monitor import LimitBroken, Monitor, Sampled
 from pilot.lib import process
+from pilot.lib.worker import Crew
 from pilot.plugins.sources.dummy import DummySource
-from tests.bench import Bench, shell_job
+from tests.bench import Bench, patience, shell_job
 from tests.hung_mount import hung_mount
 
 
@@ -158,3 +161,69 @@ def test_a_payload_stuck_in_the_kernel_is_told_as_idle_with_its_state(tmp_path: 
         child.kill()
         child.close()
         monitor.close()
+
+
+def test_other_jobs_heartbeats_and_the_pilots_end_go_on_beside_a_job_whose_directory_hangs(
+    tmp_path: Path, dead: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The disk dies under the first job's payload. Both are told of to the server all the time, others begin and end,
+    the first payload's end is seen, and a signal ends the pilot within its grace."""
+    monkeypatch.setattr(logging.getLogger("pilot"), "propagate", True)
+    others = [shell_job(number, "echo fine > out.txt", outputs=("out.txt",)) for number in (2, 3, 4)]
+    source = DummySource([shell_job(1, "touch ../started; exec sleep 4"), *others])
+    bench = Bench(tmp_path, source)
+    told: list[bool] = []
+
+    def said(words: str) -> bool:
+        return any(words in record.getMessage() for record in caplog.records)
+
+    def watch() -> None:
+        started = bench.workdir / "started"
+        assert patience(lambda: said("job 1.1: payload started") and started.exists(), 90)
+        stack.enter_context(hung_mount(bench.directory(1)))
+        told.append(patience(lambda: {"2.1", "3.1", "4.1"} <= set(source.final), 90))
+        told.append(patience(lambda: said("job 1.1: payload ended"), 90))
+        before = sum(update.job_id == 1 for update in source.told)
+        told.append(patience(lambda: sum(update.job_id == 1 for update in source.told) >= before + 3, 90))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    watcher = threading.Thread(target=watch)
+    with ExitStack() as stack:
+        watcher.start()
+        begun = time.monotonic()
+        assert bench.run(patience_s=280, slots="1", prefetch_jobs=1, heartbeat=0.3, grace=5.0) == 143
+        watcher.join()
+    assert told == [True, True, True], f"after {time.monotonic() - begun:.0f} s"
+    assert all(bench.final(number).error is None for number in (2, 3, 4))
+    assert said("its directory does not answer")
+    assert bench.finals(1) == 0, "the next pilot finishes it, when its disk is back"
+    (run,) = bench.agent.runner.active.values()
+    log = bench.directory(1) / "pilot.log"
+
+    def written() -> bool:
+        run.log.close()
+        return "payload ended" in log.read_text()
+
+    assert patience(written, 60), "what waited for the disk is written when it is back"
+
+
+def test_inputs_on_a_disk_that_hangs_keep_no_other_jobs_inputs_waiting(
+    tmp_path: Path, dead: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One staging thread: it hangs with the first job's input, and another takes its place."""
+    monkeypatch.setattr("pilot.engine.means.Crew", partial(Crew, still_s=1.0))
+    lost = {"inFiles": "in", "inFilePaths": str(dead / "mnt" / "in"), "scopeIn": "s", "fsize": "1"}
+    (tmp_path / "in.txt").write_text("here")
+    good = [shell_job(number, "cat in.txt", inputs={"in.txt": tmp_path / "in.txt"}) for number in (2, 3)]
+    bench = Bench(tmp_path, DummySource([shell_job(1, "true") | lost, *good]))
+    served: list[bool] = []
+
+    def watch() -> None:
+        served.append(patience(lambda: {"2.1", "3.1"} <= set(bench.source.final), 90))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    assert bench.run(patience_s=200, slots="3", staging_threads=1, grace=2.0) == 143
+    watcher.join()
+    assert served == [True] and all(bench.final(number).error is None for number in (2, 3))

@@ -180,10 +180,11 @@ def test_a_job_that_the_server_has_given_up_is_let_go_by_the_next_pilot(own_site
 
 
 def test_a_second_pilot_in_the_same_directory_is_refused_and_the_first_goes_on(site: Site) -> None:
-    number = site.shell("sleep 1")
+    number = site.shell("while [ ! -e ../go ]; do sleep 0.05; done")
     first = site.start("--jobs", "1")
     site.wait_for(lambda: site.phase(number) == "running")
-    assert site.start("--jobs", "1").wait(10) == 2
+    assert site.start("--jobs", "1").wait(60) == 2
+    (site.workdir / "go").touch()
     assert "another pilot is at work in" in site.log()
     assert first.wait(20) == 0
     assert_reported_once(site, number, "finished")
