@@ -75,7 +75,7 @@ class Crew:
             self._waiting[kind].append((work, done))
             self._reinforce()
             if len(self._waiting[kind]) + self._busy[kind] > self._most[kind] and self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name=f"{self._name}-watch", daemon=True)
+                self._watcher = threading.Thread(target=self._watch, name=f"watch-{self._name}", daemon=True)
                 self._watcher.start()
 
     def close(self, seconds: float = 0.0) -> None:
@@ -85,7 +85,8 @@ class Crew:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for thread in self._threads:
+            watcher = [self._watcher] if self._watcher is not None else []
+        for thread in (*self._threads, *watcher):
             thread.join(max(0.0, end - time.monotonic()))
 
     def _reinforce(self) -> None:
