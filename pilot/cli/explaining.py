@@ -136,6 +136,7 @@ class _Explained:
 
 def _text(line: dict[str, Any], queue: str) -> str:
     inside = ", in a container" if line["container"] else ""
-    head = f"job {line['job_id']}, attempt {line['attempt']}, on queue {queue}{inside}: {line['name'] or '-'}"
+    called = f": {line['name']}" if line["name"] else ""
+    head = f"job {line['job_id']}, attempt {line['attempt']}, on queue {queue}{inside}{called}"
     errors = [f"  error: {error}" for error in line["errors"]]
     return "\n".join([head, *errors, *filter(None, [plan_text(line["files"])])])
