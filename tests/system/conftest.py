@@ -1,8 +1,8 @@
 """The real servers as session fixtures, named as in `services/registry.py`: each gives its endpoint, a dict.
 
-A server starts when the first selected test asks for it and stops when the last session that uses it ends. With
-CI=true what is missing is installed and a server that does not start fails the test; elsewhere the test is skipped and
-says why.
+A server starts when the first selected test asks for it and stops when the last session that uses it ends, however that
+ends. With CI=true what is missing is installed and a server that does not start fails the test; elsewhere the test is
+skipped and says why.
 PILOT_SERVICES=FOLDER chooses where they live."""
 
 import os
@@ -15,6 +15,7 @@ from tests.system.panda_site import PandaSite
 from tests.system.pyz import built
 from tests.system.services import lifecycle
 from tests.system.services.ground import Endpoint, ServiceFailed, prepared
+from tests.system.services.guard import guarded
 from tests.system.services.registry import OPTIONAL
 
 Use = Callable[[str], Endpoint]
@@ -39,8 +40,11 @@ def service() -> Iterator[Use]:
                 pytest.fail(str(fault), pytrace=False)
             pytest.skip(str(fault))
 
-    yield use
-    holder.release()
+    with guarded(ground):
+        try:
+            yield use
+        finally:
+            holder.release()
 
 
 def _no_download(name: str) -> None:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -151,4 +152,34 @@ def test_the_next_session_ends_what_a_killed_one_left(other_checkout: Ground) ->
     lifecycle.up(ground, ["s3"], next_one)
     next_one.release()
     assert not process.alive(left)
+    assert not ground.folder("s3").exists()
+
+
+GUARDED = USER.replace(
+    "lifecycle.up(",
+    "from tests.system.services.guard import guarded\nstay = guarded(ground)\nstay.__enter__()\nlifecycle.up(",
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_servers_end_with_the_session_that_is_killed_without_another_one(
+    other_checkout: Ground, number: signal.Signals
+) -> None:
+    ground = other_checkout
+    killed = subprocess.Popen(
+        [sys.executable, "-c", GUARDED, str(ground.cache), str(ground.run)],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with killed:
+        assert killed.stdout and killed.stdout.readline() == b"up\n"
+        (server,) = process.leaders(ground.folder("s3"))
+        assert process.alive(server)
+        killed.send_signal(number)
+    assert process.ended(server, 60)
+    deadline = time.monotonic() + 60
+    while ground.folder("s3").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert not ground.folder("s3").exists()

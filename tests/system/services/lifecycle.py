@@ -159,6 +159,15 @@ def down(ground: Ground, names: Iterable[str]) -> list[str]:
     return going
 
 
+def sweep(ground: Ground) -> None:
+    """Stops every service that nobody uses and that was not started to stay."""
+    holder = Holder(ground)
+    for name in [name for name in SERVICES if ground.folder(name).exists()]:
+        with ground.locked(name):
+            holder.take(name)
+    holder.release()
+
+
 def keep(ground: Ground, names: Iterable[str]) -> None:
     """Has these services outlive the test sessions that use them, until `down`."""
     for name in names:
