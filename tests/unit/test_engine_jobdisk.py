@@ -97,7 +97,8 @@ def test_a_thread_that_hangs_in_the_kernel_gets_a_substitute(
         worker.submit("work", lambda: under_way.append(worker._busy["work"]), lambda result, error: None)
     assert patience(lambda: len(under_way) == 20, 30) and set(under_way) == {1}
     worker.close(30)
-    assert not any(thread.name.startswith(("test-", "watch-")) for thread in threading.enumerate())
+    names = ("test-", "watch-test")
+    assert patience(lambda: not any(thread.name.startswith(names) for thread in threading.enumerate()), 30)
 
 
 def test_a_thread_that_waits_for_another_or_computes_does_not_hang(dead: threading.Event) -> None:
