@@ -72,3 +72,51 @@ def test_a_copy_that_was_written_wrongly_is_found(tmp_path: Path, monkeypatch: p
     (outcome,) = carry([order(content(tmp_path / "a", DATA), tmp_path / "o" / "b", checksums=adler(DATA))])
     assert outcome.failure and outcome.failure.code == 1171
     assert os.listdir(tmp_path / "o") == []
+
+
+def sparse(path: Path, *pieces: tuple[int, bytes], size: int) -> Path:
+    with path.open("wb") as stream:
+        stream.truncate(size)
+        for at, data in pieces:
+            stream.seek(at)
+            stream.write(data)
+    if os.stat(path).st_blocks * 512 >= size:
+        pytest.skip("this file system has no holes")
+    return path
+
+
+def room(path: Path) -> int:
+    return os.stat(path).st_blocks * 512
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (),
+        ((0, DATA),),
+        ((50 << 20, DATA),),
+        ((91 << 20, DATA),),
+        ((1, b"x"), (40 << 20, DATA), ((100 << 20) - 1, b"z")),
+    ],
+)
+def test_holes_stay_holes_and_count_for_the_checksum(
+    pieces: tuple[tuple[int, bytes], ...], kernel: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not kernel:
+        monkeypatch.setattr(os, "copy_file_range", lambda *args: 0)
+    source = sparse(tmp_path / "a", *pieces, size=100 << 20)
+    whole = source.read_bytes()
+    (outcome,) = carry([order(source, tmp_path / "b", checksums=adler(whole), size=len(whole))])
+    assert outcome.failure is None and outcome.size == len(whole)
+    assert (tmp_path / "b").read_bytes() == whole
+    assert room(tmp_path / "b") <= room(source) + (1 << 20)
+
+
+def test_a_file_with_holes_that_gets_shorter_is_not_copied_as_if_it_had_not(tmp_path: Path) -> None:
+    source = sparse(tmp_path / "a", (0, DATA), (60 << 20, DATA), size=100 << 20)
+    (outcome,) = carry(
+        [order(source, tmp_path / "b")], max_attempts=1, on_bytes=lambda count: os.truncate(source, 20 << 20)
+    )
+    assert outcome.failure and outcome.failure.retry and "got shorter" in outcome.failure.message
+    assert os.listdir(tmp_path) == ["a"]
