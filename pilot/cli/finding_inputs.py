@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pilot.cli.experiment import section
 from pilot.core.queue import QueueData
@@ -39,10 +39,11 @@ def catalogue(settings: Settings, toolbox: Toolbox, host: str, environ: Mapping[
         return None
     from pilot.staging.catalogue import Catalogue
 
-    location = {"fqdn": host, "ip": _address(), "site": environ.get("RUCIO_LOCAL_SITE_ID", "")}
+    location: dict[str, Any] = {"fqdn": host, "ip": _address(), "site": environ.get("RUCIO_LOCAL_SITE_ID", "")}
+    location |= {name: _degrees(environ.get(f"RUCIO_{name.upper()}", "")) for name in ("latitude", "longitude")}
     return Catalogue(
         toolbox,
-        {name: value for name, value in location.items() if value},
+        {name: value for name, value in location.items() if value not in ("", None)},
         always=settings.replicas == "rucio",
         known=_is_set_up(environ),
         attempts=settings.stageout_attempts,
@@ -92,6 +93,14 @@ def _is_set_up(environ: Mapping[str, str]) -> bool:
         return True
     homes = ("/opt/rucio", environ.get("VIRTUAL_ENV", ""))
     return any(os.path.isfile(os.path.join(home, _RUCIO_CONFIGURATION)) for home in homes if home)
+
+
+def _degrees(text: str) -> float | None:
+    """Where on the globe; None for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _address() -> str:

@@ -13,27 +13,29 @@ from pilot.core.storage import StagingSite
 from pilot.lib.cancel import Cancel
 from pilot.plugins.copytools.base import Fault, ReplicaCatalogue, ToolError
 from pilot.staging.faults import TRANSIENT
-from pilot.staging.replicas import Resolved, resolved
+from pilot.staging.plan import read_activities, read_tools
+from pilot.staging.replicas import Resolved, resolved, schemes_for
 from pilot.staging.toolbox import Toolbox
 
 #: What is asked for where the queue does not say which schemes it wants.
 _SCHEMES = ("srm", "root", "davs", "gsiftp", "https", "storm", "file")
-_ACTIVITIES = ("pr", "read_lan")
 _TOOL = "rucio"
+#: Of inputs that are read through caches of the site (`useVP`): how, and from which storages.
+_THROUGH_CACHES, _NOT_PLACED = ("root",), r"istape=False\type=SPECIAL"
 
 
 class Catalogue:
     """Asks Rucio. Any thread.
 
-    `location` is our place as the server shall see it (`ip`, `fqdn`, `site`). With `always` it is asked whatever tools
-    the queue has, and nobody else is; else for queues whose tools go by replicas, and then, unless `rucio` is among
-    these, only if `known`: if Rucio is set up here.
+    `location` is our place as the server shall see it (`ip`, `fqdn`, `site`, ...). With `always` it is asked whatever
+    tools the queue has, and nobody else is; else for queues whose tools go by replicas, and then, unless `rucio` is
+    among these, only if `known`: if Rucio is set up here.
     """
 
     def __init__(
         self,
         toolbox: Toolbox,
-        location: Mapping[str, str],
+        location: Mapping[str, Any],
         *,
         always: bool = False,
         known: bool = True,
@@ -53,14 +55,16 @@ class Catalogue:
         `StageInFailed` when cancelled.
         """
         dids = [f"{item.scope}:{item.lfn}" for item in definition.inputs if _is_open(item, site)]
-        if not dids or not self._is_wanted(site):
+        if not dids or not self._is_wanted(definition, site):
             return {}
-        schemes = next((s for a in (*_ACTIVITIES, "default") if (s := site.schemes.get(a))), _SCHEMES)
+        schemes, expression = schemes_for(site, read_activities(definition, site)) or _SCHEMES, ""
+        if definition.virtual_placement:
+            schemes, expression = _THROUGH_CACHES, _NOT_PLACED
         location = {**({"site": site.name} if site.name else {}), **self._location}
         tool = cast(ReplicaCatalogue, self._toolbox.tool(_TOOL))
         for left in reversed(range(self._attempts)):
             try:
-                told = tool.replicas(dids, schemes, location, cancel)
+                told = tool.replicas(dids, schemes, location, cancel, expression)
                 return {did: self._read(did, told.get(did, {})) for did in dids}
             except ToolError as error:
                 if error.fault is Fault.CANCELLED:
@@ -80,13 +84,14 @@ class Catalogue:
             return found
         return msgspec.structs.replace(found, silence=ReplicaNotFound(f"{did}: the catalogue knows none"))
 
-    def _is_wanted(self, site: StagingSite) -> bool:
+    def _is_wanted(self, definition: JobDefinition, site: StagingSite) -> bool:
         if self._always:
             return True
-        names = [self._toolbox.proper(name) for name in site.tools_for(*_ACTIVITIES)]
+        names = [self._toolbox.proper(name) for name in read_tools(definition, site)]
         if _TOOL in names:
             return True
-        return self._known and any(self._toolbox.tool(name).ability.by_replica for name in names)
+        known = filter(self._toolbox.is_known, names if self._known else ())
+        return any(self._toolbox.tool(name).ability.by_replica for name in known)
 
 
 def _is_open(item: InputFile, site: StagingSite) -> bool:

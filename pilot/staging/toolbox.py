@@ -174,9 +174,10 @@ class Toolbox:
         ends = [(scheme_of(s.url), scheme_of(t.url)) for s in transfer.sources for t in transfer.targets]
         remote = [pair for pair in ends if pair != ("file", "file")]
         able = [w for w in rest if any(self._can(self.proper(w), *pair) for pair in remote)]
-        return " ".join(word for word in able if self._is_known(word))
+        return " ".join(word for word in able if self.is_known(word))
 
-    def _is_known(self, name: str) -> bool:
+    def is_known(self, name: str) -> bool:
+        """Whether there is a copy tool of that name."""
         try:
             self.tool(name)
         except UnknownCopyTool:
@@ -190,7 +191,7 @@ class Toolbox:
                 raise UnknownCopyTool(f"no copy tool for {scheme}:// (known: {known})")
         names = [self.proper(name) for name in wanted.split()]
         for name in names:
-            if self._is_known(name) and self._can(name, *ends):
+            if self.is_known(name) and self._can(name, *ends):
                 return self._route(name, name, ends)
         for name in names:
             self.tool(name)

@@ -193,3 +193,24 @@ def test_an_input_that_is_not_there_by_the_rule_either_fails_for_what_rucio_said
         jobPars='-c true --overwriteQueueData={"astorages": {}}',
     )
     assert (farm.outcome, farm.error) == ("failed", code) and "nothing is known of this storage" in farm.log
+
+
+def test_inputs_that_come_through_caches_are_asked_for_by_xrootd_and_not_on_tape(
+    tmp_path: Path, rucio: Catalogue
+) -> None:
+    farm = Farm(tmp_path)
+    place = {"RUCIO_LATITUDE": "46.2", "RUCIO_LONGITUDE": "east"}
+    farm.run("-c true", "one", options=rucio.options, environment=place, ddmEndPointIn="", useVP="True")
+    (asked,) = rucio.asked()
+    assert (asked["schemes"], asked["expression"]) == (["root"], "istape=False\\type=SPECIAL")
+    assert asked["location"]["latitude"] == 46.2 and "longitude" not in asked["location"]
+
+
+@pytest.mark.parametrize("tool", ["mv", "unheard-of"])
+def test_queues_whose_tools_need_no_catalogue_ask_none(tool: str, tmp_path: Path, rucio: Catalogue) -> None:
+    farm = Farm(tmp_path, acopytools={"pr": [tool, "mv"], "pw": ["mv"]})
+    farm.store("one")
+    options = ["--rucio-python", str(rucio.python)]
+    farm.run("-c 'cat one > o.txt'", "one", options=options, environment={"RUCIO_HOME": str(tmp_path)})
+    assert farm.outcome == "finished", farm.log
+    assert rucio.asked() == []

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,21 @@ def test_inputs_come_by_the_rule_of_paths_while_rucio_is_not_there(
         options = ["--rucio-python", rucio["python"], "--replicas", "rucio", "--stageout-attempts", "1"]
         farm.run("-c true", lfn, environment=down["env"], options=options, scopeIn=rucio["scope"], fsize="")
         assert (farm.outcome, farm.error) == ("failed", 1322), farm.log
+
+
+def test_inputs_that_come_through_caches_are_those_by_xrootd_on_storages_that_are_no_tape(
+    rucio: dict[str, Any], lfn: str, tmp_path: Path
+) -> None:
+    registered(rucio, lfn, tmp_path, "SITEA_POSIX", "SITEB_XROOTD", "SITED_GFAL")
+    mark = (
+        "from rucio.client import Client; from rucio.common.exception import Duplicate; import contextlib\n"
+        "for rse in ('SITEA_POSIX', 'SITEB_XROOTD'):\n"
+        "    with contextlib.suppress(Duplicate): Client().add_rse_attribute(rse, 'istape', False)\n"
+    )
+    subprocess.run([rucio["python"], "-c", mark], env={**os.environ, **rucio["env"]}, check=True, timeout=120)
+    queue = {"astorages": {"read_lan": ["SITEA_POSIX"], "write_lan": ["DISK"]}, "acopytools": TOOLS}
+    farm = Farm(tmp_path, **queue, allow_wan=True)
+    run(farm, rucio, f"-c 'cat {lfn} > o.txt'", lfn, useVP="True")
+    assert farm.outcome == "finished", farm.log
+    (source,) = [source for name, _, source, _ in farm.attempts if name == lfn]
+    assert "//data/rucio/" in source, "neither the near one that is no root:// nor the one that is not marked"

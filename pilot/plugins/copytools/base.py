@@ -272,10 +272,15 @@ class ReplicaCatalogue(Protocol):
     """What a tool with `Ability.catalogue` does besides."""
 
     def replicas(
-        self, dids: Sequence[str], schemes: Sequence[str], location: Mapping[str, str], cancel: Cancel | None = None
+        self,
+        dids: Sequence[str],
+        schemes: Sequence[str],
+        location: Mapping[str, Any],
+        cancel: Cancel | None = None,
+        expression: str = "",
     ) -> dict[str, dict[str, Any]]:
         """`scope:name` -> `size`, `sums` (kind -> hex) and `places` (`pfn`, `rse`, `type`, `priority`), nearest first.
 
-        What the catalogue does not know is left out. `location` is our own place (`ip`, `fqdn`, `site`).
-        Raises `ToolError`.
+        What the catalogue does not know is left out. `location` is our own place (`ip`, `fqdn`, `site`, `latitude`,
+        `longitude`); only storages that Rucio's `expression` describes count, if there is one. Raises `ToolError`.
         """

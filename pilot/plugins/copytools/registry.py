@@ -47,6 +47,7 @@ ALIASES = {
     "auto": "symlink",
     "cp": "copy",
     "ln": "symlink",
+    "mv": "move",
     "xrdcp": "xrootd",
     "gfalcopy": "gfal",
     "gfal-copy": "gfal",

@@ -167,13 +167,20 @@ class Rucio:
         return {**job, "did": f"{move.scope}:{move.lfn}", "rse": move.rse, "pfn": move.target, "register": register}
 
     def replicas(
-        self, dids: Sequence[str], schemes: Sequence[str], location: Mapping[str, str], cancel: Cancel | None = None
+        self,
+        dids: Sequence[str],
+        schemes: Sequence[str],
+        location: Mapping[str, Any],
+        cancel: Cancel | None = None,
+        expression: str = "",
     ) -> dict[str, dict[str, Any]]:
         """`scope:name` -> its size, sums and places, the nearest first. Raises `ToolError`.
 
-        `location` is what the server shall take for our place (`ip`, `fqdn`, `site`).
+        `location` is what the server shall take for our place (`ip`, `fqdn`, `site`, `latitude`, `longitude`); only
+        storages that the `expression` describes count.
         """
         request = {"do": "replicas", "dids": list(dids), "schemes": list(schemes), "location": dict(location)}
+        request |= {"expression": expression} if expression else {}
         answer = self._children.question(request, cancel, self.settings.stall_s)
         if not answer.get("ok"):
             raise _fault(answer, "replicas")

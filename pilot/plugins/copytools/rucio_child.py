@@ -179,7 +179,7 @@ def replicas(client: Any, job: dict[str, Any]) -> Answer:
         dids.append({"scope": scope, "name": name})
     found: dict[str, Any] = {}
     words = {"schemes": job.get("schemes"), "sort": "geoip", "client_location": job.get("location")}
-    words["signature_lifetime"] = 86400
+    words |= {"signature_lifetime": 86400, "rse_expression": job.get("expression")}
     for entry in client.list_replicas(dids, **{name: value for name, value in words.items() if value}):
         places = [
             {
