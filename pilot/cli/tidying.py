@@ -22,7 +22,7 @@ def targets(urls: tuple[str, ...], listed: str | None, kind: str, recursive: boo
     from pilot.staging.request import Target, read_request
 
     done = "made" if kind == "mkdir" else "removed"
-    found = [Target(_absolute(url, done), recursive=recursive) for url in urls]
+    found = [Target(_absolute(url, done), recursive=recursive and not _is_link(url)) for url in urls]
     if listed is not None:
         try:
             text = sys.stdin.buffer.read() if listed == "-" else Path(listed).read_bytes()
@@ -32,7 +32,8 @@ def targets(urls: tuple[str, ...], listed: str | None, kind: str, recursive: boo
                 found += [msgspec.structs.replace(t, recursive=t.recursive or recursive) for t in entries]
             else:
                 lines = text.decode("utf-8", "surrogateescape").splitlines()
-                found += [Target(_absolute(line.strip(), done), recursive=recursive) for line in lines if line.strip()]
+                named = [line.strip() for line in lines if line.strip()]
+                found += [Target(_absolute(url, done), recursive=recursive and not _is_link(url)) for url in named]
         except OSError as error:
             raise click.UsageError(f"{listed}: {error.strerror}") from error
         except BadRequest as error:
@@ -40,6 +41,11 @@ def targets(urls: tuple[str, ...], listed: str | None, kind: str, recursive: boo
     if not found and listed is None:
         raise click.UsageError("nothing is named: give URLs or a list with -f")
     return found
+
+
+def _is_link(url: str) -> bool:
+    """Whether a link is meant: what else is there stays."""
+    return url.startswith("symlink:")
 
 
 def _absolute(url: str, done: str) -> str:

@@ -70,7 +70,9 @@ def read_request(
                 summed.add(transfer.lfn)
             continue
         written = entry.target
-        target = Target(reader.url(written.url, plain=True)[0], written.site_label or "", written.deep)
+        url, manner = reader.url(written.url, plain=True)
+        deep = written.deep and manner != "symlink"  # a link has nothing below it; what else is there is not meant
+        target = Target(url, written.site_label or "", deep)
         (directories if isinstance(entry, MkdirEntry) else removals).append(target)
     return Request(tuple(directories), tuple(transfers.values()), tuple(removals), frozenset(summed))
 

@@ -123,6 +123,14 @@ def test_a_directory_goes_when_recursive_says_so_in_any_word() -> None:
     assert found == [True] * 8 + [False] * 8
 
 
+def test_a_directory_where_a_link_was_to_go_stays(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    targets = [{**place("symlink", tmp_path / name), "recursive": True} for name in ("folder", "link")]
+    moved(tmp_path, [{"type": "remove", "target": target} for target in targets], code=2)
+    assert (tmp_path / "folder").is_dir() and not (tmp_path / "link").is_symlink()
+
+
 def test_a_word_that_may_mean_anything_removes_nothing(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     entry = {"type": "remove", "target": {"url": str(tmp_path / "folder"), "recursive": "maybe"}}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.copytools.s3server import serving_s3
 from tests.copytools.webserver import WebServer, serving
 from tests.integration.test_staging_cli import pilot
 
@@ -143,3 +144,24 @@ def test_slashes_too_many_are_taken_for_one(server: WebServer, tmp_path: Path) -
         entry = {"type": "transfer", "sources": [written], "targets": ["/x/y"]}
         (found,) = read_request(json.dumps([entry]).encode(), {}, "/").transfers
         assert found.sources[0].url == written, "our own lists are taken as they stand"
+
+
+def test_a_bucket_that_is_not_there_is_made_for_those_who_name_their_site(tmp_path: Path) -> None:
+    with serving_s3(tmp_path / "s3") as server:
+        keys = tmp_path / "keys"
+        keys.write_text(f"[site]\nendpoint = {server.url}\n[me@site]\naccess_key = AAAAAAAA\nsecret_key = SSSSSSSS\n")
+        keys.chmod(0o600)
+        (tmp_path / "f").write_text("data")
+
+        def run(*entries: object) -> int:
+            env = {"HOME": str(tmp_path), "PEGASUS_CREDENTIALS": str(keys)}
+            return pilot("transfer", "-m", 1, cwd=tmp_path, stdin=json.dumps(entries), **env).returncode
+
+        assert run({"type": "mkdir", "target": place("s3://me@site/made/below")}) == 0
+        assert (tmp_path / "s3" / "made").is_dir()
+        put = {"type": "transfer", "lfn": "f", "src_urls": [place(tmp_path / "f")]}
+        assert run({**put, "dest_urls": [place("s3://me@site//new//a/f")]}) == 0
+        assert (tmp_path / "s3" / "new" / "a" / "f").read_text() == "data"
+        host = server.url.partition("://")[2]
+        assert run({**put, "dest_urls": [place(f"s3://{host}/other/a/f")]}) == 1
+        assert not (tmp_path / "s3" / "other").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ def tree(folder: Path) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if path.is_symlink():
-            found[name] = "-> " + os.readlink(path).replace(str(folder), "")
+            found[name] = "-> " + os.path.normpath(os.readlink(path)).replace(str(folder), "")
         elif path.is_dir():
             found[name] = "/"
         else:
@@ -203,7 +204,24 @@ def case_odd_values(at: str) -> list[dict[str, object]]:
     ]
 
 
+def case_many(at: str) -> list[dict[str, object]]:
+    """Whatever comes: names, spellings, sources that are not there, manners."""
+    dice = random.Random(5)
+    names = ("a", "b", "two words", "per%20cent", "größe", "a+b&c=d#e?f", "link", "read-only", "folder/c", "nope")
+    heads = (f"file://{at}/in", f"{at}/in", f"file:{at}//in", f"file://localhost{at}/in", "file://$DATA", f"{at}/./in")
+    made: list[dict[str, object]] = []
+    for number in range(80):
+        ranks = dice.sample(range(100), dice.choice((1, 2, 3)))
+        sources = [place(f"{dice.choice(heads)}/{dice.choice(names)}", priority=rank) for rank in ranks]
+        sources.append(place(f"file://{at}/in/b", priority=-1))
+        way = dice.choice(("file://", "file://", "symlink://"))
+        end = dice.choice((f"n{number}", f"deep/{number}/x", f"/n {number}", f"./n{number}"))
+        made.append(transfer(number, sources, f"{way}{at}/out/{end}"))
+    return made
+
+
 CASES = [
+    case_many,
     case_directories,
     case_same_file,
     case_words_of_removals,
@@ -253,7 +271,13 @@ def test_a_list_has_the_same_effect(case: Any, pegasus: dict[str, Any], tmp_path
         folder = laid_out(tmp_path / "work")
         text = json.dumps(case(str(folder)))
         (tmp_path / "list.json").write_text(text)
-        env = {**os.environ, "DATA": str(folder / "in"), "NAME": "n", "PYTHONPATH": str(ROOT) if who == "pilot" else ""}
+        env = {
+            **os.environ,
+            "DATA": str(folder / "in"),
+            "NAME": "n",
+            "PEGASUS_TRANSFER_THREADS": "1",
+            "PYTHONPATH": str(ROOT) if who == "pilot" else "",
+        }
         words = pegasus["transfer"] if who == "pegasus" else [sys.executable, "-m", "pilot", "transfer"]
         done = subprocess.run(
             [*words, "--file", str(tmp_path / "list.json"), "--max-attempts", "1"],

@@ -57,7 +57,10 @@ class S3:
         return address
 
     def move(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
-        """One file after the other; the parts of a large one side by side."""
+        """One file after the other; the parts of a large one side by side.
+
+        A bucket of `s3://user@site/...` that is not there is made: who wrote such a list means it so.
+        """
         buffer = bytearray(BLOCK)
 
         def one(move: Move) -> Moved:
@@ -65,6 +68,12 @@ class S3:
             place = parse_url(move.source if inward else move.target)
             client = self._client(place, move.site)
             if not inward:
+                try:
+                    return self._put(client, place, move, watch, buffer)
+                except ToolError as error:
+                    if error.fault is not Fault.NO_DIRECTORY or not place.user:
+                        raise
+                self._make_bucket(place, move.target, move.site)
                 return self._put(client, place, move, watch, buffer)
             return self._files.get(self._sign(client, "get_object", place), move, watch, buffer)
 
@@ -133,15 +142,23 @@ class S3:
                 _remove_batch(client, place.bucket, keys[start : start + 1000])
 
     def make_directory(self, url: str) -> None:
-        """Make the bucket, if the URL names only one; there are no directories within."""
-        place = parse_url(url)
-        if place.key.strip("/"):
-            return
+        """Make the bucket, if it is not there; there are no directories within."""
+        self._make_bucket(parse_url(url), url)
+
+    def _make_bucket(self, place: S3Place, url: str, site: str = "") -> None:
+        client = self._client(place, site)
         try:
             with speaking(url):
-                self._client(place).create_bucket(Bucket=place.bucket)
+                client.head_bucket(Bucket=place.bucket)
+            return
         except ToolError as error:
-            if error.fault is not Fault.EXISTS:
+            if error.fault not in (Fault.MISSING, Fault.NO_DIRECTORY):
+                raise
+        try:
+            with speaking(url):
+                client.create_bucket(Bucket=place.bucket)
+        except ToolError as other:
+            if other.fault is not Fault.EXISTS:
                 raise
 
     def close(self) -> None:
