@@ -14,7 +14,8 @@ from pilot.core.staging import ToolSettings
 from pilot.core.transfer import Direction, Endpoint, Outcome, Transfer
 from pilot.lib.cancel import Cancel
 from pilot.plugins.copytools.registry import TOOLS, registry
-from tests.copytools.making import adler, carry
+from tests.copytools import fakes
+from tests.copytools.making import adler, carry, content
 from tests.copytools.places import Place, place_for
 from tests.copytools.rudeness import rude
 from tests.copytools.webserver import serving
@@ -126,6 +127,48 @@ def test_a_destination_that_fails_is_tried_again_alone(
     assert place.read("f") == DATA, "the other one had to arrive all the same"
     assert len([a for a in outcome.attempts if a.copytool == tool]) == 1
     assert disk.taken in (SIZE, 2 * SIZE)
+
+
+def both(disk: CountedDisk, url: str, here: Path, settings: ToolSettings, tool: str) -> Outcome:
+    targets = (Endpoint(url), Endpoint(str(here)))
+    order = Transfer("f", (Endpoint(str(disk.path)),), targets, direction=Direction.OUT, copytool=f"copy {tool}")
+    (outcome,) = carry([order], settings, max_attempts=1)
+    assert here.read_bytes() == DATA, "the other one had to arrive all the same"
+    return outcome
+
+
+def test_a_program_that_dies_in_the_middle_leaves_the_others_to_the_same_read(
+    disk: CountedDisk, tmp_path: Path
+) -> None:
+    for name, body in (("xrdcp", "head -c 5000000 > /dev/null; echo '[ERROR] lost' >&2; exit 54"), ("xrdfs", "exit 0")):
+        program = content(tmp_path / "bin" / name, f"#!/bin/sh\n{body}\n".encode())
+        program.chmod(0o755)
+    settings = ToolSettings(environment={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"})
+    outcome = both(disk, "root://host//data/f", tmp_path / "here" / "f", settings, "xrootd")
+    assert outcome.failure and "lost" in outcome.failure.message
+    assert disk.taken == SIZE
+
+
+def test_a_helper_process_that_dies_in_the_middle_leaves_the_others_to_the_same_read(
+    disk: CountedDisk, tmp_path: Path
+) -> None:
+    with place_for("gfal", tmp_path / "place") as place:
+        module = tmp_path / "place" / "lib" / "gfal2.py"
+        body = module.read_text()
+        died = "self.stream.tell() > 5000000 and os._exit(3)"
+        module.write_text(body.replace("return self.stream.write(data)", f"{died}; return self.stream.write(data)"))
+        outcome = both(disk, place.url("f"), tmp_path / "here" / "f", place.settings, "gfal")
+    assert outcome.failure and "helper process" in outcome.failure.message
+    assert disk.taken == SIZE
+
+
+def test_gfal_s_programs_read_for_themselves_and_keep_nobody_waiting(disk: CountedDisk, tmp_path: Path) -> None:
+    path = fakes.gfal_programs(tmp_path / "bin", tmp_path / "store")
+    settings = ToolSettings(environment={"PATH": path}, options={"gfal": {"how": "program"}})
+    outcome = both(disk, "srm://h/deep/f", tmp_path / "here" / "f", settings, "gfal")
+    assert outcome.failure is None, outcome.failure
+    assert (tmp_path / "store" / "deep" / "f").read_bytes() == DATA
+    assert disk.taken == 3 * SIZE, "once for the copy, once for the checksum, once by gfal-copy"
 
 
 def test_many_files_at_once_are_each_read_once(disk: CountedDisk, tmp_path: Path) -> None:
