@@ -6,6 +6,7 @@ import hashlib
 import os
 from urllib.parse import quote
 
+from pilot.core.errors import BadOutputFileName
 from pilot.lib.files import check_name, file_url, local_path, safe_join
 
 
@@ -22,12 +23,18 @@ def named_place(directory: str, name: str) -> str:
 
 
 def url_under(prefix: str, path: str) -> str:
-    """A path below a URL prefix. Bare directories stay paths; in URLs what is not allowed there is quoted."""
+    """A path below a URL prefix. Bare directories stay paths; in URLs what is not allowed there is quoted.
+
+    Raises `BadOutputFileName` for what a root:// URL cannot name: a `?` would end the name there, and two such files
+    would be one.
+    """
     base = prefix if prefix.endswith("/") else prefix + "/"
     scheme, colon, _ = prefix.partition("://")
     if not colon:
         return base + path
     if scheme.lower() == "root" or scheme.lower() == "roots":
+        if "?" in path:
+            raise BadOutputFileName(f"{path!r}: no root:// URL can name a file with a question mark")
         return base + path
     return base + quote(path)
 

@@ -9,6 +9,7 @@ import pytest
 from pilot.core.staging import ToolSettings
 from pilot.core.transfer import Direction, Endpoint, Transfer
 from pilot.lib.cancel import Cancel
+from tests.copytools.liar import lying, reply
 from tests.copytools.making import adler, carry, content, order, transferer
 from tests.copytools.webserver import WebServer, serving, until
 
@@ -207,6 +208,20 @@ def test_a_cache_is_asked_with_the_whole_url(web: WebServer, tmp_path: Path) -> 
     proxy = web.url.removeprefix("http://").replace("127.0.0.1", "localhost")
     outcome = fetch(web, "/file", tmp_path / "o" / "file", tools=ToolSettings(options={"http": {"proxy": proxy}}))
     assert outcome.failure is None
+
+
+@pytest.mark.parametrize("names", ["127.0.0.1", "*", ".elsewhere, 127.0.0.1 "])
+def test_a_host_that_needs_no_cache_is_asked_itself(names: str, web: WebServer, tmp_path: Path) -> None:
+    with lying(lambda method, number, headers: reply("403 Forbidden")) as cache:
+        words = {"http_proxy": cache.url.replace("127.0.0.1", "localhost"), "no_proxy": names}
+        outcome = fetch(web, "/file", tmp_path / "o" / "file", tools=ToolSettings(environment=words))
+    assert outcome.failure is None and cache.asked == []
+
+
+@pytest.mark.parametrize("proxy", ["squid:port", "http://[::1", "http://"])
+def test_a_cache_that_is_no_address_is_none(proxy: str, web: WebServer, tmp_path: Path) -> None:
+    tools = ToolSettings(environment={"OSG_SQUID_LOCATION": proxy})
+    assert fetch(web, "/file", tmp_path / "o" / "file", tools=tools).failure is None
 
 
 def test_an_empty_file_comes_and_goes(web: WebServer, tmp_path: Path) -> None:

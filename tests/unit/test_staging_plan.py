@@ -32,6 +32,9 @@ def test_the_path_on_a_deterministic_storage_follows_from_scope_and_name() -> No
 def test_names_are_quoted_in_web_urls_and_left_alone_in_paths() -> None:
     assert url_under("davs://h/p", "a b#c") == "davs://h/p/a%20b%23c"
     assert url_under("/data/", "a b#c") == "/data/a b#c"
+    assert url_under("root://h//p", "a b#c%") == "root://h//p/a b#c%"
+    with pytest.raises(BadOutputFileName, match="question mark"):
+        url_under("root://h//p", "a?b")
 
 
 def test_an_input_comes_from_its_own_path_before_anything_else() -> None:

@@ -17,7 +17,14 @@ from pilot.lib.httpfile import Body, exchange
 from pilot.lib.httppool import BadTls, Origin, Pool, Tls
 from pilot.plugins.copytools.base import Fault, Move, Moved, ToolError, Watch
 from pilot.plugins.copytools.webstored import stored_headers
-from pilot.plugins.copytools.webwords import connection_fault, quoted, read_token, route, usable_certificate
+from pilot.plugins.copytools.webwords import (
+    connection_fault,
+    goes_direct,
+    quoted,
+    read_token,
+    route,
+    usable_certificate,
+)
 
 
 class Web:
@@ -34,6 +41,8 @@ class Web:
         self._stored: dict[str, dict[str, str]] = {}
 
     def _via(self, origin: Origin) -> Origin | None:
+        if goes_direct(origin.host, self.settings.environment):
+            return None
         return next((proxy for proxy in self._proxies if proxy.host != origin.host), None)
 
     def asking(

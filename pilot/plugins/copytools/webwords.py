@@ -7,6 +7,7 @@ import binascii
 import re
 import ssl
 import time
+from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 from pilot.core.staging import ToolSettings
@@ -138,14 +139,27 @@ def read_token(settings: ToolSettings, url: str) -> str:
 
 
 def route(settings: ToolSettings) -> tuple[Origin, ...]:
-    """The proxies for plain http in order: the tool's option, then OSG_SQUID_LOCATION, then http_proxy."""
+    """The proxies for plain http in order: the tool's option, then OSG_SQUID_LOCATION, then http_proxy.
+
+    One that is no address is none.
+    """
     words = settings.environment
     for text in (
         settings.options.get("http", {}).get("proxy", ""),
         words.get("OSG_SQUID_LOCATION", ""),
         words.get("http_proxy", ""),
     ):
-        parts = urlsplit(text if "://" in text else f"http://{text}")
-        if text and text.upper() != "UNAVAILABLE" and parts.hostname:
-            return (Origin(False, parts.hostname, parts.port or 3128),)
+        try:
+            parts = urlsplit(text if "://" in text else f"http://{text}")
+            host, port = parts.hostname, parts.port or 3128
+        except ValueError:
+            continue
+        if text.upper() != "UNAVAILABLE" and host:
+            return (Origin(False, host, port),)
     return ()
+
+
+def goes_direct(host: str, environment: Mapping[str, str]) -> bool:
+    """Whether `no_proxy` names a host, or a domain that it is in; `*` are all."""
+    names = (name.strip().lower().lstrip(".") for name in environment.get("no_proxy", "").split(","))
+    return any(name in ("*", host) or host.endswith(f".{name}") for name in names if name)
