@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -21,6 +24,7 @@ from tests.copytools.places.copy import Directory
 from tests.copytools.rudeness import KINDS, rude
 from tests.copytools.suite import *  # noqa: F403
 from tests.copytools.trouble import *  # noqa: F403
+from tests.system.services.ground import REPOSITORY
 
 
 class Exported(Directory):
@@ -41,18 +45,34 @@ def name() -> str:
     return "xrootd"
 
 
-@pytest.fixture(scope="module", params=["xrdcp", "package"])
-def settings(request: pytest.FixtureRequest, xrootd: dict[str, Any]) -> ToolSettings:
-    if request.param == "package":
+@pytest.fixture(scope="module", params=["xrdcp", "package", "xrdcp-tls"])
+def way(request: pytest.FixtureRequest) -> str:
+    """By which client, and whether to the server that speaks TLS and wants to know who asks."""
+    if request.param == "package" and os.environ.get("CI") != "true":
         pytest.importorskip("XRootD")
-    return ToolSettings(
-        environment={**os.environ, **xrootd["env"]}, options={"xrootd": {"how": request.param}}, connect_s=3
-    )
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def base(xrootd: dict[str, Any], settings: ToolSettings) -> Directory:
-    return Exported(Path(xrootd["folder"]), xrootd["root"], settings, quoted=False)
+def server(request: pytest.FixtureRequest, way: str) -> dict[str, Any]:
+    found: dict[str, Any] = request.getfixturevalue("xrootd_tls" if way.endswith("-tls") else "xrootd")
+    return found
+
+
+@pytest.fixture(scope="module")
+def settings(request: pytest.FixtureRequest, way: str, server: dict[str, Any]) -> ToolSettings:
+    words = {"xrootd": {"how": way.removesuffix("-tls")}}
+    made = ToolSettings(environment={**os.environ, **server["env"]}, options=words, connect_s=3)
+    if not way.endswith("-tls"):
+        return made
+    pki = request.getfixturevalue("pki")
+    return msgspec.structs.replace(made, proxy_file=pki["proxy"], ca_path=pki["certificates"])
+
+
+@pytest.fixture(scope="module")
+def base(server: dict[str, Any], settings: ToolSettings) -> Directory:
+    """The contract suite runs over root and over roots."""
+    return Exported(Path(server["folder"]), server.get("roots") or server["root"], settings, quoted=False)
 
 
 def test_many_files_come_and_one_that_is_missing_is_told(place: Directory, tmp_path: Path) -> None:
@@ -139,3 +159,39 @@ def test_a_server_that_does_no_good_is_given_up_in_time(kind: str, settings: Too
     assert outcome.failure and outcome.failure.code in (1324, 1327, 1151, 1099, 1362), outcome.failure
     assert outcome.failure.retry and time.monotonic() - begin < 60
     assert os.listdir(tmp_path / "o") == []
+
+
+BY_PACKAGE = """
+import json, sys
+from pathlib import Path
+from pilot.core.staging import ToolSettings
+from tests.copytools.making import carry, order
+environment, proxy, token, certificates, url, folder = json.loads(sys.argv[1])
+words = {"xrootd": {"how": "package"}}
+tools = ToolSettings(environment=environment, options=words, proxy_file=proxy, token_file=token, ca_path=certificates)
+for source, target in ((f"{folder}/f", url), (url, f"{folder}/back")):
+    (outcome,) = carry([order(source, target)], tools)
+    print(outcome.failure.message if outcome.failure else "moved")
+"""
+
+
+@pytest.mark.parametrize("credential", ["proxy", "token", "none"])
+def test_the_package_speaks_tls_with_the_credentials_of_the_settings(
+    credential: str, xrootd_tls: dict[str, Any], pki: dict[str, Any], oidc: dict[str, Any], tmp_path: Path
+) -> None:
+    """In a process of its own, whose environment has none of them: the library reads certificates but once."""
+    data = os.urandom(1_000_000)
+    content(tmp_path / "f", data)
+    url = f"{xrootd_tls['roots']}/package-{credential}-{os.getpid()}/f"
+    proxy = pki["proxy"] if credential == "proxy" else ""
+    token = oidc["token_file"] if credential == "token" else ""
+    bare = {"PATH": os.environ["PATH"], "X509_USER_PROXY": str(tmp_path / "none")}
+    told = json.dumps([bare, proxy, token, pki["certificates"], url, str(tmp_path)])
+    done = subprocess.run(
+        [sys.executable, "-c", BY_PACKAGE, told], env=bare, cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    if credential == "none":
+        assert "moved" not in done.stdout and not (tmp_path / "back").exists(), done.stdout
+        return
+    assert done.stdout.split() == ["moved", "moved"], done.stdout + done.stderr
+    assert (tmp_path / "back").read_bytes() == data

@@ -15,6 +15,7 @@ from pilot.lib.urls import shown
 from pilot.plugins.copytools.base import Ability, CopyTool, Fault, Found, Move, Moved, ToolError, Watch
 from pilot.plugins.copytools.external import Stream, ask, call, call_with, find_program
 from pilot.plugins.copytools.webfile import open_source
+from pilot.plugins.copytools.xrootd_environment import client_environment
 from pilot.plugins.copytools.xrootd_words import fault_of, is_directory, job_faults, printed_sums
 
 _KINDS = ("adler32", "crc32c", "md5", "crc32")
@@ -223,29 +224,6 @@ class Xrootd:
         """Nothing is held but what the bindings hold."""
         if self._package is not None:
             self._package.close()
-
-
-def client_environment(settings: ToolSettings) -> dict[str, str]:
-    """What the client libraries are told: to notice an absent server soon, and which credentials to use."""
-    words = {
-        "XRD_CONNECTIONWINDOW": str(max(1, round(settings.connect_s))),
-        "XRD_CONNECTIONRETRY": "1",
-        "XRD_STREAMTIMEOUT": str(max(1, round(settings.stall_s))),
-        "XRD_REQUESTTIMEOUT": str(max(10, round(settings.stall_s))),
-        "XRD_TIMEOUTRESOLUTION": "1",
-        "XRD_REDIRECTLIMIT": "16",
-    }
-    if settings.proxy_file:
-        words["X509_USER_PROXY"] = settings.proxy_file
-    if settings.ca_path and os.path.isdir(settings.ca_path):
-        words["X509_CERT_DIR"] = settings.ca_path
-    if settings.token_file:
-        words["BEARER_TOKEN_FILE"] = settings.token_file
-    told = {name: value for name, value in words.items() if name not in settings.environment or "X509" in name}
-    if not os.path.exists(settings.environment.get("X509_USER_PROXY", "/")) and "X509_USER_PROXY" not in told:
-        # A proxy that is not there would end the connection even where a token opens the door.
-        told["X509_USER_PROXY"] = ""
-    return told
 
 
 def _arrived(path: str, kind: str, value: str) -> Moved:

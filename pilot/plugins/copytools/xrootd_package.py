@@ -11,12 +11,15 @@ from typing import Any, ClassVar
 from pilot.core.staging import ToolSettings
 from pilot.lib.cancel import Cancel
 from pilot.plugins.copytools.base import Ability, Fault, Found, Move, Moved, ToolError, Watch
+from pilot.plugins.copytools.xrootd_environment import give_to_process
 from pilot.plugins.copytools.xrootd_words import fault_of, is_directory
 
 
 class XrootdPackage:
     """All files of a call are jobs of one copy process, which keeps its connections.
 
+    The library has one set of credentials for the whole process, that of the tool that was used last, and looks for the
+    authorities' certificates but once.
     A cancel is heard between two blocks; a server that says nothing holds it up until the stream's time is over.
     """
 
@@ -44,6 +47,7 @@ class XrootdPackage:
                 ):
                     client.EnvPutInt(name, max(1, round(value)))
                 self._loaded = client
+            give_to_process(self._loaded, self.settings)
             return self._loaded
 
     def move(self, moves: Sequence[Move], watch: Watch) -> Iterator[Moved]:
