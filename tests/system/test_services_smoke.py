@@ -1,5 +1,6 @@
 """Each real server does one round trip, so that the other system tests can trust it."""
 
+import contextlib
 import json
 import os
 import ssl
@@ -10,14 +11,15 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.system.services import process
-from tests.system.services.ground import ServiceFailed
+from tests.system.services.ground import ServiceFailed, prepared
 from tests.system.services.tokens import minted
 from tests.system.services.uml import run as run_guest
 
@@ -315,3 +317,24 @@ def test_apptainer_runs_an_image_and_a_folder(apptainer: dict[str, Any], tmp_pat
     for image in (apptainer["image"], apptainer["sandbox"]):
         assert run(apptainer["program"], "--quiet", *words, image, "cat", "input") == "data of the job"
     run(apptainer["program"], "--quiet", "exec", apptainer["image"], "sh", "-c", "exit 7", rc=7)
+
+
+def listening(folder: Path) -> set[str]:
+    """The addresses at which the processes of a service take connections."""
+    found: set[str] = set()
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if one.environ().get(process.MARK) == str(folder):
+                found |= {c.laddr.ip for c in one.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    return found
+
+
+@pytest.mark.parametrize("name", ["slurm", "s3", "oidc"])
+def test_a_server_is_reached_from_this_machine_alone(name: str, service: Callable[[str], dict[str, Any]]) -> None:
+    service(name)
+    folder = prepared().folder(name)
+    nameless = name == "slurm" and "NoInAddrAny" not in (folder / "slurm.conf").read_text()
+    at = listening(folder)
+    assert "127.0.0.1" in at and (nameless or at == {"127.0.0.1"}), (
+        "where this machine's name has no address, nodes differ"
+    )

@@ -63,16 +63,27 @@ def start(ground: Ground) -> Endpoint:
     }
 
 
+def _has_address(host: str) -> bool:
+    try:
+        return bool(socket.gethostbyname(host))
+    except OSError:
+        return False
+
+
 def _configuration(folder: str, munge: str, controller: int, nodes: list[int]) -> str:
-    """Timers are short so that a lost node or an overrun job is noticed within seconds."""
+    """Timers are short so that a lost node or an overrun job is noticed within seconds. The daemons listen on the
+    loopback interface alone; those of nodes on all where this machine's name has no address."""
     host = socket.gethostname()
     lines = "\n".join(
         f"NodeName=n{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={CPUS_A_NODE} "
         f"RealMemory={MEMORY_A_NODE_MB}"
         for number, port in enumerate(nodes, 1)
     )
+    # Clients listen where the machine's name leads, so that it needs an address for the second word.
+    words = "NoCtldInAddrAny,NoInAddrAny" if _has_address(host) else "NoCtldInAddrAny"
     return f"""
 ClusterName=pilottest
+CommunicationParameters={words}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
 AuthType=auth/munge

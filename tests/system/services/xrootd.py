@@ -1,4 +1,6 @@
-"""XRootD without authentication: root:// and http://, checksums, third-party copy."""
+"""XRootD without authentication: root:// and http://, checksums, third-party copy.
+
+Both servers of XRootD listen on all interfaces, at ports that nobody knows: they have no setting for an address."""
 
 import socket
 from pathlib import Path
