@@ -11,7 +11,8 @@ from pilot.core.fields import literal
 #: The secret, or the variable of the pilot's environment, that holds logins (protocol.md section 10).
 TOKENS = "DOCKER_TOKENS"
 _HUB = "docker.io"
-_SCHEMES = ("docker://", "oras://", "https://", "http://")
+_DOCKER = "docker://"
+_SCHEMES = (_DOCKER, "oras://", "https://", "http://")
 _HUBS = frozenset({"", "index.docker.io", "index.docker.io/v1", "registry-1.docker.io", "registry.hub.docker.com"})
 
 
@@ -40,6 +41,15 @@ def is_reference(image: str) -> bool:
     return bool(image) and not image.startswith(("/", ".", "file:")) and not image.endswith((".sif", ".img", ".sqsh"))
 
 
+def qualified(image: str) -> str:
+    """An image named by `docker://` with its registry: docker's own hub where the name has none, as with docker.
+
+    Other names stay as they are: what they mean is for the runtime to say.
+    """
+    name = image.removeprefix(_DOCKER)
+    return image if name == image or name.startswith("/") else _DOCKER + _with_registry(name)
+
+
 def by_digest(image: str) -> str:
     """`name:tag@sha256:...` without its tag, which says less and which runtimes refuse beside a digest."""
     name, at, digest = image.partition("@")
@@ -54,12 +64,16 @@ def _login(entry: Mapping[str, Any]) -> RegistryLogin | None:
 
 def _named(image: str) -> str:
     """The image's name with its registry, without scheme and tag."""
-    name = _plain(image).partition("@")[0]
-    host, slash, _ = name.partition("/")
-    if not slash or not ("." in host or ":" in host or host == "localhost"):
-        name = f"{_HUB}/{name if slash else f'library/{name}'}"
+    name = _with_registry(_plain(image).partition("@")[0])
     head, colon, last = name.rpartition(":")
     return head if colon and "/" not in last else name
+
+
+def _with_registry(name: str) -> str:
+    host, slash, _ = name.partition("/")
+    if slash and ("." in host or ":" in host or host == "localhost"):
+        return name
+    return f"{_HUB}/{name if slash else f'library/{name}'}"
 
 
 def _path(registry: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from pilot.core.command import Bind, Command, ContainerRequest, RegistryLogin
 from pilot.core.errors import QueueNotSetUpForContainers
+from pilot.core.registrylogins import login_for
 from pilot.plugins.containers.apptainer import Apptainer, Singularity
 from pilot.plugins.containers.base import Host
 from pilot.plugins.containers.bubblewrap import Bubblewrap
@@ -169,6 +170,24 @@ def test_podman_names_the_variables_and_keeps_their_values_in_the_environment() 
         "/bin/sh", "-c", INIT_SCRIPT, "init", "/srv/.oom-job-1", *COMMAND.argv,
     )  # fmt: skip
     assert wrapped.env == {"A": "1", "PATH": "/usr/bin", "HOME": "/home/grid"}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("docker://demo:1", "{hub}/library/demo:1"),
+        ("docker://group/demo", "{hub}/group/demo"),
+        ("docker://registry.example/demo:1", "registry.example/demo:1"),
+        ("docker://localhost/demo", "localhost/demo"),
+        ("docker://127.0.0.1:5000/demo:1", "127.0.0.1:5000/demo:1"),
+        ("demo:1", "demo:1"),
+    ],
+)
+def test_a_short_name_is_looked_for_where_docker_looks_for_it(name: str, meant: str) -> None:
+    """Whatever this machine's registries.conf says; names without a scheme may be those of images that lie here."""
+    argv = Podman(HOST).wrap(COMMAND, replaced(image=name, options=())).argv
+    hub = next(login.registry for login in [login_for("a", [RegistryLogin("me", "pw")])] if login)
+    assert meant.format(hub=hub) in argv
 
 
 def test_podman_takes_a_directory_as_a_root_file_system_with_an_overlay() -> None:

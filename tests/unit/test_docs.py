@@ -121,7 +121,8 @@ def test_every_variable_of_the_documents_is_one_of_the_program(path: Path) -> No
     sources = [file for folder in ("pilot", "configs", "bin") for file in (ROOT / folder).rglob("*") if file.is_file()]
     code = "".join(file.read_text() for file in sources if file.suffix in (".py", ".toml", ".json", ""))
     said = {n for span in spans(path.read_text()) for n in re.findall(r"(?<![\w-])[A-Z][A-Z0-9]*_[A-Z0-9_]*\b", span)}
-    assert {name for name in said - _NO_VARIABLES if name not in code} == set()
+    made = {name for name in said if name[: name.rfind("_") + 1] + "{" in code}  # f"RUCIO_{what}"
+    assert {name for name in said - _NO_VARIABLES - made if name not in code} == set()
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -10,6 +10,7 @@ from typing import ClassVar
 from pilot.core.command import Bind, Command, ContainerRequest
 from pilot.core.errors import ContainerGeneralFailure, Failure, QueueNotSetUpForContainers
 from pilot.core.job import Exit
+from pilot.core.registrylogins import qualified
 from pilot.lib.oneoff import hear
 from pilot.plugins.containers import docker_client as words
 from pilot.plugins.containers.allow import allowed
@@ -56,7 +57,7 @@ class Podman:
         argv += [] if self._uid == 0 else ["--userns", "keep-id"]
         work = Bind(request.workdir, request.work_inside, writable=True)
         argv += [word for bind in (*request.binds, work) for word in ("--mount", _mount(bind))]
-        image = words.reference(request.image)
+        image = words.reference(qualified(request.image))
         argv += [
             *request.options,
             *request.arguments,
@@ -86,7 +87,7 @@ class Podman:
 
     def digest(self, image: str) -> str:
         """The digest that the registry gave the image, or podman when it was imported."""
-        image = words.reference(image)
+        image = words.reference(qualified(image))
         if image.startswith("/"):
             return of_file(image)
         return named(image) or self._ask("image", "inspect", "--format", "{{.Digest}}", image).strip()
