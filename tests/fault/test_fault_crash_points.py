@@ -177,11 +177,11 @@ def test_a_pilot_that_dies_at_any_commit_of_jobs_that_overlap_loses_none_of_them
         folder.mkdir()
         bench = Bench(folder, DummySource(jobs()))
         try:
-            bench.run(prefetch_jobs=2, knobs=lambda store, n=number: setattr(store, "dies_after", n))  # type: ignore[misc]
+            bench.run(prefetch_jobs=2, patience_s=60, knobs=lambda store, n=number: setattr(store, "dies_after", n))  # type: ignore[misc]
             died = False
         except Died:
             bench.source.jobs.extend(jobs())
-            bench.run(prefetch_jobs=2)
+            bench.run(prefetch_jobs=2, patience_s=60)
         assert sorted(bench.source.final) == ["1.1", "2.1", "3.1"]
         for n in (1, 2, 3):
             assert bench.final(n).state is State.FINISHED, (number, bench.final(n).error)

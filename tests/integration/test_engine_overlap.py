@@ -56,7 +56,7 @@ def test_a_job_is_reported_while_all_sources_of_the_next_ones_stall(web: WebServ
             bench.agent.runner.stop(run, PandaKill("that is enough").failure())
 
     when(bench, lambda: "1.1" in bench.source.final and web.count["GET stall"] == 2, stop_others)
-    assert bench.run(prefetch_jobs=2) == 0
+    assert bench.run(prefetch_jobs=2, patience_s=60) == 0
     assert bench.final(1).state is State.FINISHED
     assert phases == ["staging_in", "staging_in"]
 
@@ -66,7 +66,7 @@ def test_room_that_comes_free_goes_to_the_job_whose_inputs_are_under_way(web: We
     jobs.insert(1, fetching_job(2, "echo 2 >> ../ran", f"{web.url}/slow/in.txt"))
     bench = Bench(tmp_path, DummySource(jobs))
     when(bench, lambda: web.count["GET slow"], (bench.workdir / "go").touch)
-    assert bench.run(prefetch_jobs=1, patience_s=30) == 0
+    assert bench.run(prefetch_jobs=1, patience_s=60) == 0
     assert (bench.workdir / "ran").read_text().split() == ["2", "3"]
 
 
@@ -85,7 +85,7 @@ def test_a_job_that_is_killed_while_it_waits_is_reported_at_once(tmp_path: Path)
 
     when(bench, lambda: run_of(bench, 2) is not None, kill)
     when(bench, lambda: "2.1" in bench.source.final, (bench.workdir / "go").touch)
-    assert bench.run(prefetch_jobs=1) == 0
+    assert bench.run(prefetch_jobs=1, patience_s=60) == 0
     assert phases == ["acquired"]
     error = bench.final(2).error
     assert error is not None and error.code == 1144
@@ -95,7 +95,7 @@ def test_a_job_that_is_killed_while_it_waits_is_reported_at_once(tmp_path: Path)
 @pytest.mark.parametrize("prefetch", [0, 1, 3])
 def test_no_more_jobs_are_taken_than_asked_for_however_many_are_fetched_ahead(tmp_path: Path, prefetch: int) -> None:
     bench = Bench(tmp_path, DummySource([shell_job(n, "sleep 0.1") for n in range(1, 6)]))
-    assert bench.run(jobs=2, prefetch_jobs=prefetch) == 0
+    assert bench.run(jobs=2, prefetch_jobs=prefetch, patience_s=60) == 0
     assert sorted(bench.source.final) == ["1.1", "2.1"]
     assert len(bench.source.jobs) == 3
 
@@ -116,7 +116,7 @@ def test_jobs_in_hand_are_given_back_when_the_time_is_over(web: WebServer, tmp_p
         return second is not None and second.parked and bool(web.count["GET stall"])
 
     when(bench, all_in_hand, note)
-    assert bench.run(prefetch_jobs=2) == 81
+    assert bench.run(prefetch_jobs=2, patience_s=60) == 81
     assert seen == ["running", "running", "staging_in"]
     for number in (1, 2, 3):
         error = bench.final(number).error
