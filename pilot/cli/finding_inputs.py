@@ -40,7 +40,8 @@ def catalogue(settings: Settings, toolbox: Toolbox, host: str, environ: Mapping[
     from pilot.staging.catalogue import Catalogue
 
     location: dict[str, Any] = {"fqdn": host, "ip": _address(), "site": environ.get("RUCIO_LOCAL_SITE_ID", "")}
-    location |= {name: _degrees(environ.get(f"RUCIO_{name.upper()}", "")) for name in ("latitude", "longitude")}
+    location["latitude"] = _degrees(environ.get("RUCIO_LATITUDE", ""))
+    location["longitude"] = _degrees(environ.get("RUCIO_LONGITUDE", ""))
     return Catalogue(
         toolbox,
         {name: value for name, value in location.items() if value not in ("", None)},
