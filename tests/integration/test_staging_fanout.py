@@ -224,9 +224,9 @@ def test_an_output_of_a_job_that_two_storages_want_is_read_once(tmp_path: Path) 
     farm.store("in")
     size = 96 << 20
     before = read_so_far()
-    # The payload makes it without reading anything.
+    # The payload makes it, a hole with a few words in it, without reading anything.
     farm.run(
-        f"-c 'cat in > /dev/null; truncate -s {size} big'",
+        f"-c 'cat in > /dev/null; truncate -s {size - 6} big; echo words >> big'",
         "in",
         options=["--staging-site", "*=STAGE"],
         outFiles="big",
@@ -234,7 +234,8 @@ def test_an_output_of_a_job_that_two_storages_want_is_read_once(tmp_path: Path) 
     )
     taken = read_so_far() - before
     assert farm.outcome == "finished", farm.log
-    assert farm.place("big").stat().st_size == farm.place("big", "STAGE").stat().st_size == size
+    assert farm.place("big").read_bytes() == farm.place("big", "STAGE").read_bytes() == bytes(size - 6) + b"words\n"
+    assert all(farm.place("big", at).stat().st_blocks * 512 < size / 2 for at in ("DISK", "STAGE")), "holes stay holes"
     assert size <= taken < 1.6 * size, f"{taken / size:.2f} times the file was read"
 
 

@@ -90,7 +90,8 @@ def _copy_to(source: int, found: os.stat_result, move: Move, watch: Watch, buffe
                 move.feed.leave()
             size = _read_clone(target, hasher, watch, buffer) if move.kinds else os.fstat(target).st_size
         elif move.feed is not None:
-            size = _copy_fed(source, target, move, hasher, watch, buffer)
+            sparse = found.st_blocks * 512 < found.st_size
+            size = _copy_fed(source, target, move, hasher, watch, buffer, sparse)
         elif large:
             size = copy_large(source, target, hasher, watch.moved)
         else:
@@ -137,14 +138,21 @@ def _open_target(move: Move, mode: int, large: bool) -> tuple[int, bool]:
     return os.open(move.target, _WRITE, mode), False
 
 
-def _copy_fed(source: int, target: int, move: Move, hasher: Hasher, watch: Watch, buffer: bytearray) -> int:
-    """Copy what another target of the same file may have read already."""
+def _copy_fed(
+    source: int, target: int, move: Move, hasher: Hasher, watch: Watch, buffer: bytearray, sparse: bool
+) -> int:
+    """Copy what another target of the same file may have read already; zeros of a `sparse` one stay holes."""
     view = memoryview(buffer)
     at = 0
     while count := move.feed.read(source, view, at):
         block = view[:count]
         hasher.update(block)
-        write_all(target, block)
+        if sparse and not bytes(block).strip(b"\0"):
+            os.lseek(target, count, os.SEEK_CUR)
+        else:
+            write_all(target, block)
         at += count
         watch.moved(count)
+    if sparse:
+        os.ftruncate(target, at)
     return at
