@@ -178,8 +178,9 @@ class _Reader:
 
     def url(self, text: str, plain: bool = False) -> tuple[str, str]:
         """A local URL as an absolute path, with its variables replaced; a remote one as it is, or `plain`."""
-        if text[:1] == "/" and _ODD.isdisjoint(text):
-            return text, _MANNERS["file"]
+        path = text[7:] if text[:8] == "file:///" else text
+        if path[:1] == "/" and _ODD.isdisjoint(path):
+            return path, _MANNERS["file"]
         if not text or "\0" in text:
             raise BadRequest(f"{text!r} is no URL")
         scheme, colon, rest = text.partition(":")
