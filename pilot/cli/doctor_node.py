@@ -127,7 +127,8 @@ def copy_tools(env: Mapping[str, str]) -> Finding:
         lacking.append("xrootd (no xrdcp, no XRootD bindings)")
     if find_spec("boto3") is None:
         lacking.append("s3 (no boto3)")
-    said = ", ".join(tools.names())
+    without = {one.split()[0] for one in lacking}
+    said = ", ".join(name for name in tools.names() if name not in without)
     if lacking:
         return warn(
             "copytools", f"{said}; not usable: {', '.join(lacking)}", "needed only where the storages ask for it"

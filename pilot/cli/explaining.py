@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,19 @@ class _Explained:
             )
             for some in (plan.places, plan.alternative)
         )
-        return msgspec.structs.replace(plan, places=places, alternative=others)
+        return msgspec.structs.replace(plan, places=places, alternative=others, notes=(*plan.notes, *_absent(plan)))
+
+
+def _absent(plan: FilePlan) -> Iterator[str]:
+    """Which sources on this machine could not be read now, and why."""
+    from pilot.lib.files import local_path
+    from pilot.staging.explain import unread
+
+    if plan.direction == "in":
+        for place in plan.places:
+            path = local_path(place.url)
+            if path and (why := unread(path)):
+                yield f"{path}: {why}"
 
 
 def _text(line: dict[str, Any], queue: str) -> str:

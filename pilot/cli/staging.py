@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from pilot import __version__
 from pilot.core.staging import StagingSettings, ToolSettings
 
@@ -46,6 +48,18 @@ def make_toolbox(settings: ToolSettings) -> Toolbox:
     from pilot.staging.toolbox import Toolbox
 
     return Toolbox(registry(), by_scheme(), ALIASES, settings, abilities())
+
+
+def check_copytools(names: str) -> None:
+    """Raise `UsageError` for a copy tool that nobody knows among these names, which blanks separate."""
+    from pilot.lib.registry import UnknownPlugin
+    from pilot.plugins.copytools.registry import ALIASES, registry
+
+    for name in names.split():
+        try:
+            registry().load(ALIASES.get(name, name))
+        except UnknownPlugin as error:
+            raise click.UsageError(f"--copytool: {error}") from error
 
 
 def make_transferer(settings: StagingSettings, tools: ToolSettings, token: str = "") -> Transferer:

@@ -30,6 +30,9 @@ def command(file: Path, url: str, as_json: bool, **credentials: Any) -> None:
             click.echo(f"{job['PandaID']}  {job['jobName']}")
 
 
+_MANY = " (jobs are one JSON object, a list of them, or one a line)"
+
+
 def _wrong(message: str) -> click.BadParameter:
     return click.BadParameter(message, param_hint="FILE")
 
@@ -41,7 +44,7 @@ def _descriptions(text: str, name: str) -> list[Any]:
     except json.JSONDecodeError as error:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
         if len(lines) < 2 or not lines[0][1].rstrip().endswith("}"):
-            raise _wrong(f"{name}: line {error.lineno}: {error.msg}") from error
+            raise _wrong(f"{name}: line {error.lineno}: {error.msg}{_MANY}") from error
         return [_line(name, number, line) for number, line in lines]
     return document if isinstance(document, list) else [document]
 
@@ -50,4 +53,4 @@ def _line(name: str, number: int, line: str) -> Any:
     try:
         return json.loads(line)
     except json.JSONDecodeError as error:
-        raise _wrong(f"{name}: line {number}: {error.msg}") from error
+        raise _wrong(f"{name}: line {number}: {error.msg}{_MANY}") from error

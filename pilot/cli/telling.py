@@ -23,7 +23,7 @@ def open_report(path: str | None) -> IO[str] | None:
     try:
         return open(path, "w", encoding="utf-8")
     except OSError as error:
-        raise click.UsageError(f"{path}: {error.strerror}") from error
+        raise click.UsageError(f"--report: {path}: {error.strerror}") from error
 
 
 class Teller:

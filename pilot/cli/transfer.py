@@ -14,7 +14,7 @@ import click
 
 from pilot.cli.progress import progress
 from pilot.cli.routing import route_of, routed
-from pilot.cli.staging import make_transferer, tool_settings
+from pilot.cli.staging import check_copytools, make_transferer, tool_settings
 from pilot.cli.telling import Teller, open_report
 from pilot.core.staging import StagingSettings
 
@@ -99,6 +99,7 @@ def _read(path: str | None, symlink: bool, copytool: str, route: Route) -> Reque
     except BadRequest as error:
         raise click.UsageError(f"{'standard input' if stdin else path}: {error}") from error
     if copytool:
+        check_copytools(copytool)
         forced = tuple(msgspec.structs.replace(transfer, copytool=copytool) for transfer in request.transfers)
         request = msgspec.structs.replace(request, transfers=forced)
     return request
@@ -213,7 +214,8 @@ class _Course:
         with self.teller.to("standard error"):
             for line in lines:
                 if error := line.get("error"):
-                    click.echo(f"{line['type']} {line.get('lfn') or line['target']}: {error['message']}", err=True)
+                    whys = dict.fromkeys(why["message"] for why in (error, *error.get("causes", ())))
+                    click.echo(f"{line['type']} {line.get('lfn') or line['target']}: {'; also: '.join(whys)}", err=True)
         path = self.options["report"]
         if self.report is not None:
             with self.teller.to(path), self.report as stream:
@@ -242,7 +244,7 @@ def _records(options: dict[str, Any], request: Request) -> list[Record]:
     try:
         return make_records(options, request.transfers, os.environ)
     except OSError as error:
-        raise click.UsageError(f"{error.filename}: {error.strerror}") from error
+        raise click.UsageError(f"--events: {error.filename}: {error.strerror}") from error
     except FileHandlingFailure as error:
         raise click.UsageError(f"--db: {error.detail}") from error
 

@@ -69,7 +69,7 @@ def command(
         click.echo(f"removed {gone}, left by a pilot that died", err=True)
     if chosen is None:
         more = "" if explain else "; --explain says why"
-        click.echo(f"no candidate has {wanted} bytes and can be written{more}", err=True)
+        click.echo(f"no candidate has {scratch.amount(wanted)} (--need) and can be written{more}", err=True)
         return _NOTHING_FITS
     if not (as_json or explain):
         click.echo(path)

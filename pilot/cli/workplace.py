@@ -56,7 +56,7 @@ def workplace(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
         try:
             named.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise NotMade(f"{named}: {error.strerror}") from error
+            raise NotMade(f"the work directory {named} cannot be made: {error.strerror}") from error
         with _only_pilot_in(named):
             yield settings, named
         return
@@ -122,7 +122,7 @@ def _made(places: list[Place], need: int, settings: Settings, environ: Mapping[s
             if place.fits:
                 _log.warning("no work directory by %s: %s: %s", place.name, place.path, reasons[place.name])
     told = "; ".join(f"{name}: {why}" for name, why in reasons.items())
-    raise NoPlace(f"no work directory with {need} bytes ({told or 'no candidate is set'})")
+    raise NoPlace(f"no work directory with {scratch.amount(need)} (--scratch-need): {told or 'no candidate is set'}")
 
 
 def claims_book(environ: Mapping[str, str]) -> str:
@@ -171,7 +171,7 @@ def _only_pilot_in(workdir: Path) -> Iterator[None]:
     try:
         fd = os.open(workdir / ".pilot.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise NotMade(f"{workdir} cannot be written: {error.strerror}") from error
+        raise NotMade(f"the work directory {workdir} cannot be written: {error.strerror}") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

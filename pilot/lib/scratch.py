@@ -194,8 +194,19 @@ def _look(
 
 
 def _lacking(what: str, free: int, reserved: int, need: int) -> str:
-    claimed = f", {reserved} of them claimed by other pilots" if reserved else ""
-    return f"{free} {what} free{claimed}, {need} needed"
+    def told(count: int) -> str:
+        return amount(count) if what == "bytes" else f"{count} {what}"
+
+    claimed = f", {told(reserved)} of it claimed by other pilots" if reserved else ""
+    return f"{told(free)} free{claimed}, {told(need)} needed"
+
+
+def amount(count: int) -> str:
+    """Bytes for people, with three decimals: `2.000 GiB`."""
+    for unit, letter in (("t", "TiB"), ("g", "GiB"), ("m", "MiB")):
+        if count >= _UNITS[unit]:
+            return f"{count / _UNITS[unit]:.3f} {letter}"
+    return f"{count} bytes"
 
 
 def _try_to_write(path: str, size: int) -> str:

@@ -13,6 +13,8 @@ from pilot.staging.sitemap import OutputClass
 
 #: `# src 1 SITE` above a source, `# dst 1 SITE` above a destination.
 _COMMENT = re.compile(r"# +\w+ +\w+ +([\w-]+)")
+#: What a mistake in JSON is and where: its words, the entry from 0, the keys that lead there.
+_AT = re.compile(r"(.+) - at `\$\[(\d+)\]([^`]*)`", re.DOTALL)
 _YES, _NO = frozenset({"yes", "true", "t", "1"}), frozenset({"no", "false", "f", "0", ""})
 
 
@@ -116,9 +118,21 @@ def _json(text: bytes) -> tuple[Any, ...]:
     try:
         return _DECODER.decode(text)
     except msgspec.ValidationError as error:
-        raise BadRequest(str(error)) from error
+        raise BadRequest(_where_and_what(str(error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"this is no JSON: {error}") from error
+
+
+def _where_and_what(error: str) -> str:
+    """What a list's reader says (`Expected `int`, got `str` - at `$[0].size``) for somebody who wrote the list."""
+    found = _AT.fullmatch(error)
+    if found is None:
+        return "a list of entries is expected: [{...}, ...]" if error.startswith("Expected `array`") else error
+    what, number, key = found[1], int(found[2]) + 1, found[3].lstrip(".")
+    if key == "type":
+        what += "; known: transfer, mkdir, remove"
+    what = what[0].lower() + what[1:].replace("`", "")
+    return f"entry {number}{f', {key}' if key else ''}: {what}"
 
 
 def _old_form(text: str) -> Iterator[TransferEntry]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Container
 from typing import Any
 
 from pilot.core.errors import PilotError
 from pilot.core.transfer import Transfer
+from pilot.lib.files import local_path
 from pilot.lib.urls import shown
 from pilot.staging.request import Request
 from pilot.staging.toolbox import Toolbox
@@ -15,12 +17,22 @@ from pilot.staging.toolbox import Toolbox
 def plan_lines(request: Request, toolbox: Toolbox, credential: Callable[[str, str], str]) -> list[dict[str, Any]]:
     """An object for each step, in the order of work. `credential` tells what a URL of a site will be shown."""
     lines: list[dict[str, Any]] = [{"type": "mkdir", "target": shown(t.url)} for t in request.directories]
-    lines += [_transfer(transfer, toolbox, credential) for transfer in request.transfers]
+    made = {target.url for transfer in request.transfers for target in transfer.targets}
+    lines += [_transfer(transfer, toolbox, credential, made) for transfer in request.transfers]
     lines += [{"type": "remove", "target": shown(t.url), "recursive": t.recursive} for t in request.removals]
     return lines
 
 
-def _transfer(transfer: Transfer, toolbox: Toolbox, credential: Callable[[str, str], str]) -> dict[str, Any]:
+def unread(path: str) -> str:
+    """Why a file of this machine cannot be read now; empty if it can."""
+    if os.access(path, os.R_OK):
+        return ""
+    return "may not be read" if os.path.lexists(path) else "not there now"
+
+
+def _transfer(
+    transfer: Transfer, toolbox: Toolbox, credential: Callable[[str, str], str], made: Container[str]
+) -> dict[str, Any]:
     steps: list[dict[str, str]] = []
     line: dict[str, Any] = {"type": "transfer", "lfn": transfer.lfn, "size": transfer.size, "steps": steps}
     line["checksums"] = {checksum.kind: checksum.value for checksum in transfer.checksums}
@@ -32,8 +44,9 @@ def _transfer(transfer: Transfer, toolbox: Toolbox, credential: Callable[[str, s
             except PilotError as error:
                 step["error"] = shown(str(error))
             shows = [told for end in (source, target) if (told := credential(end.url, end.site))]
+            path = None if source.url in made else local_path(source.url)
             facts = (("rse", source.rse or target.rse), ("site", source.site), ("credential", "; ".join(shows)))
-            for name, value in facts:
+            for name, value in (*facts, ("note", unread(path) if path else "")):
                 if value:
                     step[name] = value
             steps.append(step)
@@ -55,9 +68,10 @@ def plan_text(lines: list[dict[str, Any]]) -> str:
         sums = "".join(f", {kind} {value}" for kind, value in line["checksums"].items())
         text.append(f"transfer {line['lfn']}{size}{sums}")
         for number, step in enumerate(line["steps"], 1):
-            how = step.get("copytool") or step["error"]
+            how = step.get("copytool") or ("no tool" if step["error"] == line.get("error") else step["error"])
             shows = f" (credential: {step['credential']})" if "credential" in step else ""
-            text.append(f"  {number}. {how}: {step['source']} -> {step['target']}{shows}")
+            note = f" (source: {step['note']})" if "note" in step else ""
+            text.append(f"  {number}. {how}: {step['source']} -> {step['target']}{shows}{note}")
         if "error" in line:
             text.append(f"  refused: {line['error']}")
     return "\n".join(text)

@@ -97,7 +97,8 @@ class _Reader:
         ends = [self.place(best, plain=True)] if best else [self.place(place) for place in entry.targets]
         targets = [self.inside(end, sources) for end in ends] or self.classed(entry, number, label)
         if not sources or not targets:
-            raise BadRequest(f"transfer {number + 1} ({entry.lfn or 'no lfn'}) has no source or no destination")
+            lacks = "destination: give `targets` or `dest_urls`" if sources else "source: give `sources` or `src_urls`"
+            raise BadRequest(f"transfer {number + 1} ({entry.lfn or 'no lfn'}) has no {lacks}")
         manner = targets[0][1]
         lfn = "" if entry.lfn is None else str(entry.lfn)
         copytool = entry.copytool or (manner if entry.verify_symlink_source else _UNCHECKED.get(manner, manner))

@@ -61,7 +61,9 @@ def _deed(kind: str, target: Target, toolbox: Toolbox, cancel: Cancel) -> Deed:
         if kind == "mkdir":
             tool.make_directory(url)
         elif local and not target.recursive and os.path.isdir(url) and not os.path.islink(url):
-            raise ToolError(Fault.REFUSED, f"{url} is a directory, and recursive was not asked for")
+            raise ToolError(
+                Fault.REFUSED, f"{url} is a directory: only with `recursive` (-r) does it go, with all that is in it"
+            )
         else:
             tool.remove(url, target.recursive)
     except ToolError as wrong:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pilot.cli import benchmark, config, doctor, run, show, status, tail, transfer, workdir
+from pilot.cli import benchmark, cleanup, config, doctor, mkdir, run, show, status, tail, transfer, workdir
 from pilot.plugins.sources.dummy import DummySource
 from tests.bench import Bench, shell_job
 
@@ -43,6 +43,9 @@ COMMANDS = {
     "status": (status.command, ["--db", "{db}"]),
     "tail": (tail.command, ["1", "--db", "{db}"]),
     "transfer": (transfer.command, ["{folder}/list"]),
+    "transfer --explain": (transfer.command, ["--explain", "{folder}/list"]),
+    "mkdir": (mkdir.command, ["{folder}/made"]),
+    "cleanup": (cleanup.command, ["{folder}/made", "-r"]),
     "run --explain": (run.command, ["--explain", "{folder}/job.json"]),
     "doctor": (doctor.command, []),
     "benchmark": (benchmark.command, ["--seconds", "0.05", "--copies", "1", "--cache", "{folder}/score"]),

@@ -105,7 +105,7 @@ def test_the_exit_code_tells_all_some_or_none(tmp_path: Path) -> None:
         ("[{]", "no JSON"),
         ("", "empty"),
         ('[{"type": "teleport"}]', "teleport"),
-        ('[{"type": "transfer", "lfn": 5, "src_urls": [{"url": []}]}]', "$[0]"),
+        ('[{"type": "transfer", "lfn": 5, "src_urls": [{"url": []}]}]', "entry 1, src_urls[0].url: "),
         ('[{"type": "transfer", "lfn": "x"}]', "no source"),
         ('[{"type": "mkdir"}]', "target"),
         ("# src 1 x\nfile:///a/b\n", "no destination"),

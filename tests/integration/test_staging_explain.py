@@ -122,7 +122,8 @@ def test_staging_sites_and_classes_are_part_of_the_plan(tmp_path: Path) -> None:
     classes = {"pureOutput": [], "intermediateOutput": ["o.txt"], "ddmEndPointOut": "DISK,DISK"}
     _, files = explained(farm, job=job(tmp_path, "one", ddmEndPointIn="DISK", **classes))
     assert [place["rse"] for place in files["one"]["places"]] == ["STAGE", "DISK"]
-    assert files["one"]["notes"] == ["through the staging site first"]
+    absent = [f"{place['url'].removeprefix('file://')}: not there now" for place in files["one"]["places"]]
+    assert files["one"]["notes"] == ["through the staging site first", *absent]
     assert [place["rse"] for place in files["o.txt"]["places"]] == ["DISK", "STAGE"]
     assert files["o.txt"]["notes"] == ["intermediate output, wanted at the output site"]
     _, files = explained(farm, "--bypass-staging", "true", job=job(tmp_path, "one", ddmEndPointIn="DISK"))

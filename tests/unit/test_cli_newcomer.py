@@ -21,6 +21,8 @@ from pilot.db.store import Store
 from pilot.lib.log import JobLog, to_stderr
 from pilot.lib.redact import Redactor
 
+_ONLY_DEEP = "is a directory: only with `recursive` (-r) does it go, with all that is in it"
+
 
 def _end(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as ended:
@@ -91,7 +93,7 @@ def test_what_cannot_be_removed_is_told_as_such(tmp_path: Path, capsys: pytest.C
     (tmp_path / "full").mkdir()
     code, _, err = _end(capsys, "cleanup", tmp_path / "full")
     assert code == 1
-    assert err == f"{tmp_path}/full: not removed: {tmp_path}/full is a directory, and recursive was not asked for\n"
+    assert err == f"{tmp_path}/full: not removed: {tmp_path}/full {_ONLY_DEEP}\n"
 
 
 def test_what_is_known_of_a_bad_place_for_records_is_told_in_one_line(
