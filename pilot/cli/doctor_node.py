@@ -126,7 +126,9 @@ def copy_tools(env: Mapping[str, str]) -> Finding:
     if find_spec("XRootD") is None and shutil.which("xrdcp", path=env.get("PATH")) is None:
         lacking.append("xrootd (no xrdcp, no XRootD bindings)")
     if find_spec("boto3") is None:
-        lacking.append("s3 (no boto3)")
+        lacking += ["s3 (no boto3)", "objectstore (no boto3)"]
+    if shutil.which("lsm-get", path=env.get("PATH")) is None:
+        lacking.append("lsm (no lsm-get)")
     without = {one.split()[0] for one in lacking}
     said = ", ".join(name for name in tools.names() if name not in without)
     if lacking:

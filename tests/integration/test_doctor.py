@@ -87,6 +87,18 @@ def test_every_part_of_the_node_has_its_line(nothing_to_find: Path) -> None:
     assert all(check["advice"] for check in found.values() if check["level"] != "OK")
 
 
+def test_a_copy_tool_without_its_software_is_not_told_as_usable(
+    nothing_to_find: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(nothing_to_find))
+    _, found = doctor("--workdir", str(nothing_to_find))
+    usable, _, without = found["copytools"]["said"].partition("; not usable: ")
+    lacking = {one.split()[0] for one in without.split("), ")}
+    assert lacking == {"xrootd", "s3", "objectstore", "lsm"} and not lacking & set(usable.split(", "))
+    assert {"copy", "http"} <= set(usable.split(", "))
+
+
 def test_people_get_one_line_each(nothing_to_find: Path) -> None:
     done = CliRunner().invoke(command, ["--workdir", str(nothing_to_find)], standalone_mode=False)
     lines = done.output.splitlines()
