@@ -38,7 +38,7 @@ class Place(msgspec.Struct, frozen=True):
         try:
             return int(self.priority)
         except (ValueError, OverflowError) as error:
-            raise BadRequest(f"{self.priority!r} is no priority") from error
+            raise BadRequest(f"priority is no number: {self.priority!r}") from error
 
 
 class TargetEntry(msgspec.Struct, frozen=True):

@@ -25,9 +25,13 @@ def plan_lines(request: Request, toolbox: Toolbox, credential: Callable[[str, st
 
 def unread(path: str) -> str:
     """Why a file of this machine cannot be read now; empty if it can."""
-    if os.access(path, os.R_OK):
-        return ""
-    return "may not be read" if os.path.lexists(path) else "not there now"
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "not there now"
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if os.access(path, os.R_OK) else "may not be read"
 
 
 def _transfer(

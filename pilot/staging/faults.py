@@ -70,6 +70,14 @@ _EITHER: dict[Fault, type[PilotError]] = {
     Fault.NO_TOOL: MiddlewareImportFailure,
 }
 
+#: What is told where nothing is staged in or out for a job, in the place of the error's own words.
+_PLAIN = {
+    Fault.DENIED: "The source may not be read",
+    Fault.REFUSED: "The target may not be written",
+    Fault.TIMEOUT: "The transfer took too long",
+    Fault.STALLED: "The transfer took too long",
+}
+
 
 def ends_all(fault: Fault) -> bool:
     """Whether no other source can help, since the fault lies with the target or the caller."""
@@ -84,10 +92,12 @@ def tool_may_matter(fault: Fault) -> bool:
 def failure_of(fault: Fault, detail: str, direction: Direction, local_target: bool, kind: str = "") -> Failure:
     """The fault as the error that is kept and reported. `kind` is the checksum kind that did not fit, if any."""
     error = _class_of(fault, direction, local_target, kind)(detail or str(fault)).failure()
-    retry = fault in TRANSIENT
-    if error.retry == retry:
+    retry, message = fault in TRANSIENT, error.message
+    if direction is Direction.OTHER and error.name.startswith(("StageIn", "StageOut")):
+        message = f"{_PLAIN.get(fault, 'A file could not be moved')}: {detail or fault}"
+    if (error.retry, error.message) == (retry, message):
         return error
-    return Failure(error.code, error.name, error.message, error.owner, retry, error.causes)
+    return Failure(error.code, error.name, message, error.owner, retry, error.causes)
 
 
 def _class_of(fault: Fault, direction: Direction, local_target: bool, kind: str) -> type[PilotError]:

@@ -64,7 +64,10 @@ def read_request(
     reader = _Reader(environment, directory, link, route or Route())
     for number, entry in enumerate(read_entries(text)):
         if isinstance(entry, TransferEntry):
-            transfer = reader.transfer(entry, number)
+            try:
+                transfer = reader.transfer(entry, number)
+            except BadRequest as error:
+                raise BadRequest(f"transfer {number + 1} ({entry.lfn or 'no lfn'}): {error}") from error
             transfers.setdefault((transfer.lfn, transfer.sources, transfer.targets), transfer)
             if entry.generate_checksum:
                 summed.add(transfer.lfn)
@@ -98,7 +101,7 @@ class _Reader:
         targets = [self.inside(end, sources) for end in ends] or self.classed(entry, number, label)
         if not sources or not targets:
             lacks = "destination: give `targets` or `dest_urls`" if sources else "source: give `sources` or `src_urls`"
-            raise BadRequest(f"transfer {number + 1} ({entry.lfn or 'no lfn'}) has no {lacks}")
+            raise BadRequest(f"it has no {lacks}")
         manner = targets[0][1]
         lfn = "" if entry.lfn is None else str(entry.lfn)
         copytool = entry.copytool or (manner if entry.verify_symlink_source else _UNCHECKED.get(manner, manner))

@@ -96,7 +96,10 @@ def test_a_copy_tool_without_its_software_is_not_told_as_usable(
     usable, _, without = found["copytools"]["said"].partition("; not usable: ")
     lacking = {one.split()[0] for one in without.split("), ")}
     assert lacking == {"xrootd", "s3", "objectstore", "lsm"} and not lacking & set(usable.split(", "))
-    assert {"copy", "http"} <= set(usable.split(", "))
+    assert {"copy", "http"} <= set(usable.split(", ")) and found["copytools"]["level"] == "WARN"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    _, found = doctor("--workdir", str(nothing_to_find))
+    assert found["copytools"]["level"] == "OK" and found["copytools"]["said"].endswith("not usable: lsm (no lsm-get)")
 
 
 def test_people_get_one_line_each(nothing_to_find: Path) -> None:

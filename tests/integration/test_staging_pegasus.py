@@ -156,7 +156,7 @@ def test_keys_that_hold_nothing_or_numbers_are_borne(data: Path, tmp_path: Path)
 def test_a_priority_that_is_no_number_is_named(bad: object) -> None:
     from pilot.staging.entries import BadRequest, Place
 
-    with pytest.raises(BadRequest, match="is no priority"):
+    with pytest.raises(BadRequest, match="priority is no number"):
         Place("/x", priority=bad).rank(5)  # type: ignore[arg-type]
 
 

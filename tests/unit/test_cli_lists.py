@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from pilot.cli import main as command_line
+from pilot.core.transfer import Direction
 from pilot.lib import scratch
+from pilot.plugins.copytools.base import Fault
+from pilot.staging.faults import failure_of
 
 
 def _end(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
@@ -35,8 +38,9 @@ def _entry(source: Path | str, target: Path | str, **more: Any) -> dict[str, Any
         ({"size": "six"}, "entry 2, size: expected int | null, got str"),
         ({"type": "transfr"}, "entry 2, type: invalid value 'transfr'; known: transfer, mkdir, remove"),
         ({"type": "mkdir"}, "entry 2: object missing required field target"),
-        ({"sources": [], "source": ["/a"]}, "transfer 2 (no lfn) has no source: give `sources` or `src_urls`"),
-        ({"targets": []}, "transfer 2 (no lfn) has no destination: give `targets` or `dest_urls`"),
+        ({"sources": [], "source": ["/a"]}, "transfer 2 (no lfn): it has no source: give `sources` or `src_urls`"),
+        ({"targets": []}, "transfer 2 (no lfn): it has no destination: give `targets` or `dest_urls`"),
+        ({"sources": [{"url": "/a", "priority": "high"}]}, "transfer 2 (no lfn): priority is no number: 'high'"),
     ],
 )
 def test_a_mistake_in_a_list_is_told_with_its_entry_its_key_and_what_would_do(
@@ -71,6 +75,16 @@ def test_a_record_that_cannot_be_made_is_told_with_its_option(
     assert (code, err) == (2, f"pilot: {option}: {tmp_path}/no/f: No such file or directory\n")
 
 
+def test_a_list_is_told_of_files_not_of_staging(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = _end(capsys, "transfer", _list(tmp_path, _entry(tmp_path, tmp_path / "f")))
+    assert (code, err) == (1, f"transfer f: A file could not be moved: {tmp_path} is not a plain file\n")
+    denied = failure_of(Fault.DENIED, "/s: Permission denied", Direction.OTHER, True)
+    assert (denied.code, denied.message) == (1338, "The source may not be read: /s: Permission denied")
+    refused = failure_of(Fault.REFUSED, "/t", Direction.OTHER, True)
+    assert (refused.code, refused.message, refused.retry) == (1099, "The target may not be written: /t", False)
+    assert "staged in" in failure_of(Fault.REFUSED, "/t", Direction.IN, True).message
+
+
 def test_every_reason_of_a_file_that_no_source_gave_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad").write_text("x")
     one = {**_entry("", tmp_path / "f", checksum="ad:1"), "sources": [str(tmp_path / "none"), str(tmp_path / "bad")]}
@@ -92,6 +106,9 @@ def test_the_plan_of_a_list_says_which_sources_are_not_there_and_each_thing_once
     )
     code, out, _ = _end(capsys, "transfer", "--explain", path)
     assert code == 0 and [line.endswith("(source: not there now)") for line in out.splitlines()] == [False] * 5 + [True]
+    (tmp_path / "loose").symlink_to(tmp_path / "none")
+    path = _list(tmp_path, _entry(tmp_path / "loose", tmp_path / "never"))
+    assert _end(capsys, "transfer", "--explain", path)[1].endswith("(source: not there now)\n")
     code, out, _ = _end(capsys, "transfer", "--explain", _list(tmp_path, _entry("htpp://x/y", tmp_path / "g")))
     assert code == 1 and out.count("no copy tool for htpp://") == 1 and "1. no tool: htpp://x/y" in out
 
