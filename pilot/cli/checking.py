@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pilot.core.errors import PilotError
+from pilot.core.fields import Slip
 from pilot.core.job import JobDefinition
 
 _QUEUE_SIGNS = frozenset({"copytools", "acopytools", "astorages", "panda_resource", "nickname"})
@@ -58,16 +59,19 @@ def _jobs(jobs: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
     return found, notes
 
 
+def in_words(slip: Slip) -> str:
+    """A mistake in a job's description, with its key."""
+    detail = slip.error.detail
+    return detail if detail.startswith(slip.key) else f"{slip.key}: {detail}"
+
+
 def _slips(job: dict[str, Any]) -> list[str]:
     """What a pilot would refuse the job for, a line for each key: by reading it, then by the schema for the rest."""
     from pilot.engine import form
     from pilot.lib.validate import problems
 
     definition, slips = form.read({"PandaID": 1, **{key: value for key, value in job.items() if value is not None}})
-    lines = [
-        slip.error.detail if slip.error.detail.startswith(slip.key) else f"{slip.key}: {slip.error.detail}"
-        for slip in slips
-    ]
+    lines = [in_words(slip) for slip in slips]
     told = {slip.key for slip in slips}
     lines += [line for line in problems(job, "job") if re.split(r"[.:[]", line)[0] not in told]
     return lines + _overlays(definition)

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from pilot.cli import finding_inputs, harvester
+from pilot.cli.checking import in_words
 from pilot.cli.containers import make_boxes
 from pilot.cli.info import Info
 from pilot.cli.place import print_json
@@ -35,6 +36,9 @@ def explain(settings: Settings, files: Sequence[Path], info: Info, redactor: Red
     jobs = _jobs(files)
     workdir = Path(settings.workdir or ".").absolute()
     queue = queue_of(settings, workdir, os.environ, info, cached=False)
+    if queue.is_own and settings.queue != Settings().queue:
+        ours = "its files go as on a queue of this machine's own; --queuedata-url names a place that knows it"
+        click.echo(f"pilot: nothing is known of queue {settings.queue}: {ours}", err=True)
     explained = _Explained(settings, workdir, queue, redactor)
     try:
         lines = [redactor.clean(explained.job(raw)) for raw in jobs]
@@ -79,7 +83,7 @@ class _Explained:
 
         definition, slips = form.read(raw)
         line: dict[str, Any] = {"job_id": definition.job_id, "attempt": definition.attempt, "name": definition.name}
-        line |= {"container": False, "errors": [f"{slip.key}: {slip.error.detail}" for slip in slips], "files": []}
+        line |= {"container": False, "errors": [in_words(slip) for slip in slips], "files": []}
         if slips:
             return line
         try:

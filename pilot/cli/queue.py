@@ -31,13 +31,15 @@ class Known(NamedTuple):
     """The queue and its storages as a job sees them.
 
     `label` is what the queue's status demands of jobs ("" for nothing), `time_floor_s` after how long its pilots
-    take no further job (0: no such limit).
+    take no further job (0: no such limit). With `is_own` no place of queue data was named: the queue is one of this
+    machine's own.
     """
 
     queue_for: Queues
     site_for: Sites
     label: str = ""
     time_floor_s: int = 0
+    is_own: bool = False
 
 
 #: The words of a queue's catch-all about staging sites.
@@ -60,7 +62,7 @@ def queue_of(
     if not places["main"]:
         own = _own_queue(settings.queue, info.overlay)
         site = _completed(StagingSite(settings.queue, settings.queue), settings, workdir, own)
-        return Known(lambda job: own, lambda job: site)
+        return Known(lambda job: own, lambda job: site, is_own=True)
     from pilot.info.places import Place
     from pilot.info.service import InfoService, InfoSettings, check_usable
     from pilot.lib.http import HttpSettings

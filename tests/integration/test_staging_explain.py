@@ -144,7 +144,7 @@ def test_what_is_wrong_with_a_job_is_told_and_ends_with_1(tmp_path: Path) -> Non
     told, _ = explained(farm, job=job(tmp_path, "one", ddmEndPointIn="DISK", fsize=str(1 << 21)))
     assert "1 MB" in told["errors"][0]
     told, files = explained(farm, job=job(tmp_path, "one", checksum="ad:xyz"))
-    assert told["errors"][0].startswith("checksum:") and files == {}
+    assert told["errors"][0].startswith("checksum of 'one': ") and files == {}
     assert called("run", "--explain", "--queue", "Q").returncode == 2
     assert called("run", "--json", "--source", "local", str(job(tmp_path))).returncode == 2
 

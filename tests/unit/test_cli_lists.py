@@ -122,6 +122,19 @@ def test_the_plan_of_a_job_says_which_sources_are_not_there(tmp_path: Path, caps
     assert code == 0 and f"{tmp_path}/gone: not there now" in out and f"{tmp_path}/here:" not in out
 
 
+def test_the_plan_on_a_queue_of_which_nothing_is_known_says_so_and_tells_mistakes_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "j.json").write_text('{"PandaID": 1, "transformation": "true"}')
+    words = ("run", "--explain", tmp_path / "j.json", "--workdir", tmp_path / "w")
+    assert _end(capsys, *words)[2] == ""
+    code, _, err = _end(capsys, *words, "--queue", "FAR")
+    assert code == 0 and err.startswith("pilot: nothing is known of queue FAR: ") and "--queuedata-url" in err
+    (tmp_path / "j.json").write_text('{"PandaID": 1}')
+    code, out, _ = _end(capsys, *words)
+    assert code == 1 and out.splitlines()[1].startswith("  error: transformation is missing")
+
+
 def test_room_that_lacks_is_told_in_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = _end(capsys, "workdir", "--order", tmp_path, "--need", "900T")
     assert (code, err) == (69, "no candidate has 900.000 TiB (--need) and can be written; --explain says why\n")
