@@ -168,15 +168,15 @@ class Agent:
             _log.info("no more jobs are asked for: %s", late)
             self._asking.finish()
             return 0
-        if self.runner.reserve.short():
-            self._without_disk()
+        if short := self.runner.reserve.short():
+            self._without_disk(short)
             return 0
         quota = self.settings.jobs - self._arrivals.taken if self.settings.jobs else 1_000_000
         return min(self.means.slots.free().jobs + self._waiting.ahead.left(), quota)
 
-    def _without_disk(self) -> None:
+    def _without_disk(self, short: str) -> None:
         """Ask for no job while the disk is full; end if there is none whose end could make room."""
-        _log.error("%s: too little disk to take a job in", self.means.workdir)
+        _log.error("%s: too little disk to take a job in: %s", self.means.workdir, short)
         if not self.runner.active and not self.runner.cleaning:
             self._asking.finish(ExitCode.NO_SPACE)
 

@@ -54,13 +54,15 @@ class Reserve:
             finally:
                 os.close(fd)
 
-    def short(self) -> bool:
-        """Whether there is too little disk to take a job in."""
+    def short(self) -> str:
+        """How much there is of how much that it takes, if there is too little disk to take a job in; else empty."""
         try:
             disk = os.statvfs(self._path.parent)
         except OSError:
-            return False
-        return disk.f_bavail * disk.f_frsize < (_LEAST_BYTES if self._path.exists() else _LEAST_BYTES + _BYTES)
+            return ""
+        free = disk.f_bavail * disk.f_frsize
+        least = _LEAST_BYTES if self._path.exists() else _LEAST_BYTES + _BYTES
+        return f"{free >> 10} KiB free, {least >> 10} KiB needed" if free < least else ""
 
     def write(self, write: Callable[[], object]) -> None:
         """Write to the PilotDB; on a full disk give the reserve up first, and try again. Raises `NoLocalSpace`."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -18,7 +21,9 @@ from pilot.core.facts import Facts
 from pilot.core.job import JobDefinition
 from pilot.core.lifecycle import Job
 from pilot.db.store import Store
+from pilot.engine.reserve import Reserve
 from pilot.lib.log import JobLog, to_stderr
+from pilot.lib.loop import Loop
 from pilot.lib.redact import Redactor
 
 _ONLY_DEEP = "is a directory: only with `recursive` (-r) does it go, with all that is in it"
@@ -113,6 +118,18 @@ def test_a_benchmark_that_cannot_be_kept_does_not_say_it_was(
     code, out, _ = _end(capsys, *words, tmp_path / "no" / "b.json")
     assert code == 0 and f"not kept: {tmp_path}/no/b.json cannot be written" in out
     assert f"kept in {tmp_path}/b.json" in _end(capsys, *words, tmp_path / "b.json")[1]
+
+
+def test_too_little_disk_is_told_with_what_there_is_and_what_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Loop()) as loop:
+        reserve = Reserve(tmp_path, loop, 1.0)
+        assert reserve.short() == ""
+        monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=75, f_frsize=4096))
+        assert reserve.short() == "300 KiB free, 3072 KiB needed"
+        (tmp_path / ".reserve").touch()
+        assert reserve.short() == "300 KiB free, 2048 KiB needed"
 
 
 def test_the_demo_names_the_program_as_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
