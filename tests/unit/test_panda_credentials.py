@@ -89,6 +89,7 @@ def test_the_usual_proxy_counts_only_when_it_is_there() -> None:
 def kept(tmp_path: Path, text: str, fetched: list[str] | None = None) -> Kept:
     """A token file, with a server that gives those tokens in turn and then fails."""
     (tmp_path / "given").write_text(text)
+    (tmp_path / "given").chmod(0o600)
 
     def fetch() -> str:
         if not fetched:
@@ -98,9 +99,16 @@ def kept(tmp_path: Path, text: str, fetched: list[str] | None = None) -> Kept:
     return Kept(Kind.TOKEN, tmp_path / "given", tmp_path / "own/token", fetch)
 
 
-def test_the_pilot_works_with_a_copy_that_nobody_else_can_read(tmp_path: Path) -> None:
+def test_the_pilot_works_with_a_copy_that_nobody_else_can_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     text, redactor = token(time.time() + 9999), Redactor()
-    CredentialWatch([kept(tmp_path, text)], redactor).begin()
+    given = kept(tmp_path, text)
+    CredentialWatch([given], redactor).begin()
+    assert not caplog.messages
+    given.given.chmod(0o644)
+    CredentialWatch([given], redactor).begin()
+    assert "mode 0644" in caplog.text and "chmod 600" in caplog.text
     own = tmp_path / "own/token"
     assert own.read_text() == text and own.stat().st_mode & 0o777 == 0o600
     assert redactor.scrub(f"Bearer {text}") == "Bearer [secret]"

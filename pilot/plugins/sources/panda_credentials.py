@@ -20,6 +20,7 @@ from pilot.core.errors import (
     VomsProxyAboutToExpire,
 )
 from pilot.lib.certificate import not_after, roles_end, voms_role
+from pilot.lib.credentials import BadCredential, check_private
 from pilot.lib.redact import Redactor
 from pilot.plugins.sources.dialect import CredentialKind
 from pilot.plugins.sources.panda_server import PandaServer, Tongue
@@ -148,6 +149,10 @@ class CredentialWatch:
 
     def _take(self, kept: Kept) -> None:
         text = self._read(kept)
+        try:
+            check_private(str(kept.given))
+        except BadCredential as error:
+            self._say(kept, f"the {kept.kind} in {error}; this pilot goes on with a copy that only it can read")
         self._given[kept.own] = text
         self._keep(kept, text)
 
