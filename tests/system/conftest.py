@@ -20,26 +20,6 @@ from tests.system.services.registry import OPTIONAL
 
 Use = Callable[[str], Endpoint]
 
-#: Tests that share what only one of them can use at a time: queues of a PanDA server, a daemon's containers, a batch
-#: system, the files of Rucio's storages. `--dist loadgroup` gives them to one worker, and else each file to one.
-TOGETHER = {
-    "test_panda_": "panda",
-    "test_containers_": "containers",
-    "test_staging_images": "containers",
-    "test_batch_": "batch",
-    "test_harvester_": "batch",
-    "test_staging_rucio": "rucio",
-    "test_staging_fanout": "rucio",
-    "test_services_": "services",
-}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        name = item.path.stem
-        group = next((group for begin, group in TOGETHER.items() if name.startswith(begin)), name)
-        item.add_marker(pytest.mark.xdist_group(group))
-
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Use]:
