@@ -142,16 +142,12 @@ class _Course:
         self.report = open_report(options["report"])
 
     def run(self) -> int:
-        from pilot.staging import refusal, report, tidy
+        from pilot.staging import report, tidy
 
         begin = time.perf_counter()
         deeds: list[Deed] = []
-        kept = refusal.kept_places(os.environ, os.getcwd())
-        try:
-            for target in self.request.removals:
-                refusal.refuse(target.url, kept)
-        except refusal.Refused as error:
-            raise click.UsageError(str(error)) from error
+        if self.request.removals:
+            self._refuse()
         try:
             deeds += tidy.make_directories(self.request.directories, self.engine.toolbox, self.cancel)
             outcomes = self._transfers()
@@ -167,6 +163,16 @@ class _Course:
 
             record_sums(outcomes, self.request.summed, os.environ)
         return int(whole["exit_code"]) or (report.SOME if self.teller.missed else report.ALL)
+
+    def _refuse(self) -> None:
+        from pilot.staging import refusal
+
+        kept = refusal.kept_places(os.environ, os.getcwd())
+        try:
+            for target in self.request.removals:
+                refusal.refuse(target.url, kept)
+        except refusal.Refused as error:
+            raise click.UsageError(str(error)) from error
 
     def _transfers(self) -> list[Outcome]:
         import msgspec

@@ -17,7 +17,7 @@ from pilot.staging.faults import ends_all, failure_of, tool_may_matter
 from pilot.staging.groups import Lane, lanes_of
 from pilot.staging.merge import merge_targets
 from pilot.staging.owner import Owner
-from pilot.staging.paths import Placed
+from pilot.staging.placed import Placed
 from pilot.staging.toolbox import NO_SITES, Sites
 from pilot.staging.verify import Try
 from pilot.staging.work import Work

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from typing import Any
 
@@ -25,6 +24,8 @@ def expected_sums(directory: str) -> dict[str, tuple[Checksum, ...]]:
 
     A file that cannot be read tells nothing. Raises `PilotError` for a checksum that cannot be one.
     """
+    import glob
+
     found: dict[str, tuple[Checksum, ...]] = {}
     for path in sorted(glob.glob(os.path.join(glob.escape(directory), "*.meta"))):
         try:

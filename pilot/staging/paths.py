@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from urllib.parse import quote
 
 from pilot.core.errors import BadOutputFileName
-from pilot.lib.files import check_name, file_url, local_path, safe_join
+from pilot.lib.files import check_name, file_url, safe_join
 
 
 def deterministic_path(scope: str, lfn: str) -> str:
@@ -37,24 +36,3 @@ def url_under(prefix: str, path: str) -> str:
             raise BadOutputFileName(f"{path!r}: no root:// URL can name a file with a question mark")
         return base + path
     return base + quote(path)
-
-
-class Placed:
-    """One name for each place, however its URL is spelt: links on the way to a local file are followed."""
-
-    def __init__(self) -> None:
-        self._real: dict[str, str] = {}
-
-    def __call__(self, url: str) -> str:
-        path = local_path(url)
-        if path is None:
-            scheme, colon, rest = url.partition("://")
-            host, slash, below = rest.partition("/")
-            return f"{scheme.lower()}{colon}{host.lower()}{slash}{below}"
-        head, _, name = path.rpartition("/")
-        if name in ("", ".", ".."):
-            return os.path.realpath(path)
-        real = self._real.get(head)
-        if real is None:
-            real = self._real[head] = os.path.realpath(head or "/")
-        return f"{real}/{name}"

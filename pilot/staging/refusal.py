@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from urllib.parse import unquote
 
 from pilot.lib.files import local_path
 from pilot.lib.urls import scheme_of, shown
@@ -61,6 +60,8 @@ def _refuse_remote(url: str) -> None:
     host, _, path = path.partition("/")
     if scheme == "srm" and "SFN=" in query:
         path = query.rpartition("SFN=")[2]
+    from urllib.parse import unquote
+
     while (plain := unquote(path)) != path:
         path = plain
     parts = [part.partition(";")[0] for part in path.replace("\\", "/").split("/")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -20,7 +19,6 @@ from pilot.plugins.copytools.base import CopyTool, ToolError
 if TYPE_CHECKING:
     from pilot.lib.shellenv import Change
 
-_log = logging.getLogger("pilot.staging")
 #: The sites at the source and at the target that have credentials of their own; empty for others.
 Sites = tuple[str, str]
 NO_SITES: Sites = ("", "")
@@ -139,7 +137,9 @@ class Toolbox:
             try:
                 self._changes[name] = evaluate(f". {setup}", settings.environment)
             except PilotError as error:
-                _log.warning("the set-up %s of copy tool %s: %s", setup, name, error)
+                import logging
+
+                logging.getLogger("pilot.staging").warning("the set-up %s of copy tool %s: %s", setup, name, error)
                 self._changes[name] = Change()
         return msgspec.structs.replace(settings, environment=self._changes[name].apply(settings.environment))
 
