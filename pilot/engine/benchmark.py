@@ -24,8 +24,6 @@ from pilot.lib import whirl
 from pilot.lib.oneoff import hear
 from pilot.lib.procfs import Proc
 
-#: The score of a core that counts as one (cpuConversionFactor 1.0).
-REFERENCE = 50.0
 _WHIRL = "whirl"
 
 

@@ -66,11 +66,6 @@ class Reader:
         """The time series of one payload."""
         return self._rows("SELECT * FROM samples WHERE key = ? ORDER BY at", key)
 
-    def last_sample(self, key: str) -> dict[str, Any] | None:
-        """The newest sample of one payload."""
-        rows = self._rows("SELECT * FROM samples WHERE key = ? ORDER BY at DESC LIMIT 1", key)
-        return rows[0] if rows else None
-
     def runs(self, pilot: int) -> list[dict[str, Any]]:
         """The payload runs of one pilot, the oldest first. `last` is when it was last heard of the job; `events` those
         that the job has worked through, told with its last run."""

@@ -105,21 +105,3 @@ def job_variables(job: JobDefinition, around: Surroundings) -> dict[str, str]:
         visible = ",".join(around.gpus)
         variables.update(CUDA_VISIBLE_DEVICES=visible, ROCR_VISIBLE_DEVICES=visible)
     return variables
-
-
-def parse_environ(text: str) -> dict[str, str]:
-    """The queue's `environ` (`A=1 B=2`, `export A=1; B="x y"`) as variables. Raises ValueError naming a bad piece."""
-    import shlex
-
-    lexer = shlex.shlex(text, posix=True, punctuation_chars=";,")
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    variables: dict[str, str] = {}
-    for piece in lexer:
-        if piece == "export" or not piece.strip(";,"):
-            continue
-        name, equals, value = piece.partition("=")
-        if not equals or not name.replace("_", "a").isalnum() or name[0].isdigit():
-            raise ValueError(f"environ: {piece!r} is not NAME=value")
-        variables[name] = value
-    return variables

@@ -42,7 +42,7 @@ def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, xrootd:
         monkeypatch.setenv(name, value)
     if request.param == "xrdcp":
         monkeypatch.setitem(sys.modules, "XRootD", None)
-    else:
+    elif os.environ.get("CI") != "true":
         pytest.importorskip("XRootD")
     return str(request.param)
 

@@ -51,7 +51,7 @@ def of_folder(tool: str, prefix: str, folder: str, name: str, settings: ToolSett
 
 
 def xrootd_by(how: str, xrootd: dict[str, Any], name: str) -> Storage:
-    if how == "package":
+    if how == "package" and os.environ.get("CI") != "true":
         pytest.importorskip("XRootD")
     settings = ToolSettings(environment={**os.environ, **xrootd["env"]}, options={"xrootd": {"how": how}}, connect_s=3)
     return of_folder("xrootd", xrootd["root"], xrootd["folder"], name, settings)

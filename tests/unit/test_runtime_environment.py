@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import msgspec
-import pytest
 
 from pilot.core.job import JobDefinition
-from pilot.runtime.environment import DEFAULT_PATH, Surroundings, parse_environ, payload_environment
+from pilot.runtime.environment import DEFAULT_PATH, Surroundings, payload_environment
 
 JOB = JobDefinition(42, attempt=3, task_id=7)
 AROUND = Surroundings("/jobs/42.3", cores=4)
@@ -68,23 +67,3 @@ def test_the_job_wins_over_the_queue_and_the_caller_over_both() -> None:
     around = Surroundings("/w", environ={"TZ": "CET", "SITE_X": "1"}, add={"HOME": "/srv"})
     env = payload_environment({"SITE_X": "0"}, JOB, around)
     assert (env["TZ"], env["SITE_X"], env["HOME"]) == ("UTC", "1", "/srv")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", {}),
-        ("A=1 B=two", {"A": "1", "B": "two"}),
-        ('export A=1; export B="x y";', {"A": "1", "B": "x y"}),
-        ("A=1,B=a=b", {"A": "1", "B": "a=b"}),
-        ("A=", {"A": ""}),
-    ],
-)
-def test_the_queues_environ_is_read_in_all_the_forms_seen(text: str, expected: dict[str, str]) -> None:
-    assert parse_environ(text) == expected
-
-
-@pytest.mark.parametrize("text", ["A", "1A=2", "A-B=1", "=x"])
-def test_a_bad_environ_names_the_bad_piece(text: str) -> None:
-    with pytest.raises(ValueError, match="NAME=value"):
-        parse_environ(text)
